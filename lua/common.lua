@@ -1,0 +1,83 @@
+-- Every script begins with this. KEYS[1] is the prefix of the campaign's keys, ARGV[1] the epoch of
+-- the connection. All key names of drover stand here and nowhere else.
+local P = KEYS[1]
+local META = P .. 'meta'         -- hash: id epoch state reason phase round dry_run ... of the campaign
+local LEDGER = P .. 'ledger'     -- hash: the counts
+local OSTS = P .. 'osts'         -- hash: files:I, bytes:I moved off source I; row:I failures in a row
+local REASONS = P .. 'reasons'   -- hash: class/step/errno -> files, as they were settled
+local WORKERS = P .. 'workers'   -- hash: process -> JSON
+local BEATS = P .. 'beats'       -- zset: process by the server's time of its last heartbeat, ms
+local LEFT = P .. 'left'         -- hash: number -> packed chunk of leftovers
+local LEFTFIDS = P .. 'leftfids' -- set: FIDs that are leftovers
+local DONEFIDS = P .. 'donefids' -- set: FIDs that were leftovers and were resolved in this round
+local ERRORS = P .. 'errors'     -- list: directories that could not be read in this round
+local GROUP = 'w'
+local FREE = 'free'              -- the consumer that holds what was given back
+local function stream(kind) return P .. kind end             -- scan, move: the two queues
+local function progress(kind) return P .. kind .. ':progress' end
+local function returned(kind) return P .. kind .. ':returned' end -- list: entries that FREE holds
+local function left(class) return P .. 'left:' .. class end  -- zset: number:files:attempt by due time, ms
+
+local CLASSES = { 'busy', 'changed', 'refused', 'no_space', 'failed' }
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- A drain must pass when memory is full: Redis lets a script go on once it has written, and lets XACK through.
+local function open_gate() redis.call('XACK', stream('move'), GROUP, '0-1') end
+
+-- The caller's token: its name holds its epoch, process and thread; the count rises whenever a claim changes hands.
+local function stands(kind, id, who, count)
+  local p = redis.call('XPENDING', stream(kind), GROUP, id, id, 1)
+  return p[1] ~= nil and p[1][2] == who and p[1][4] == tonumber(count)
+end
+
+local function ledger(field, by)
+  if by ~= 0 then redis.call('HINCRBY', LEDGER, field, by) end
+end
+
+-- Files of a chunk that are not settled yet.
+local function remaining(id)
+  local e = redis.call('XRANGE', stream('move'), id, id)
+  if not e[1] then return 0 end
+  local f = e[1][2]
+  for i = 1, #f, 2 do
+    if f[i] == 'n' then
+      return tonumber(f[i + 1]) - tonumber(redis.call('HGET', progress('move'), id) or 0)
+    end
+  end
+  return 0
+end
+
+-- A claim goes back to the queue; its holder's token is void from now on.
+local function give_back(kind, id)
+  redis.call('XCLAIM', stream(kind), GROUP, FREE, 0, id, 'JUSTID')
+  redis.call('RPUSH', returned(kind), id)
+  if kind == 'move' then
+    local n = remaining(id)
+    ledger('in_progress', -n)
+    ledger('pending', n)
+  else
+    ledger('scan_active', -1)
+    ledger('scan_pending', 1)
+  end
+end
+
+local function add_chunk(n, bytes, payload, attempt)
+  redis.call('XADD', stream('move'), '*', 'p', payload, 'n', n, 'b', bytes, 'a', attempt)
+  ledger('pending', tonumber(n))
+end
+
+local function add_frontier(payload)
+  redis.call('XADD', stream('scan'), '*', 'p', payload)
+  ledger('scan_pending', 1)
+end
+
+if ARGV[1] ~= '0' then
+  local e = redis.call('HGET', META, 'epoch')
+  if e ~= ARGV[1] then
+    return redis.error_reply('EPOCH this server serves epoch ' .. tostring(e) .. ', not ' .. ARGV[1])
+  end
+end

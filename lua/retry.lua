@@ -1,0 +1,36 @@
+-- Leftovers go back into the move queue. ARGV: epoch, mode (due: whose time has come; all), reopen (1: also when
+-- the campaign is over), limit (chunks), classes...
+-- Returns {files, 1 if more is there}, or {-1} when the campaign is over.
+local state = redis.call('HGET', META, 'state')
+local live = state == 'running' or state == 'paused'
+if not live and not (ARGV[3] == '1' and state ~= 'created') then return { -1 } end
+if ARGV[2] == 'due' and state ~= 'running' then return { 0, 0 } end
+local limit, files, more = tonumber(ARGV[4]), 0, 0
+local now = now_ms()
+for i = 5, #ARGV do
+  local class = ARGV[i]
+  local range = { 'ZRANGEBYSCORE', left(class), '-inf', ARGV[2] == 'due' and now or '+inf', 'LIMIT', 0, limit + 1 }
+  for k, m in ipairs(redis.call(unpack(range))) do
+    if k > limit then
+      more = 1
+      break
+    end
+    local number, n, attempt = string.match(m, '^(%d+):(%d+):(%d+)$')
+    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0)
+    redis.call('HDEL', LEFT, number)
+    redis.call('ZREM', left(class), m)
+    ledger(class, -tonumber(n))
+    files = files + tonumber(n)
+  end
+end
+if files > 0 then
+  redis.call('HDEL', META, 'aside')
+  for _, f in ipairs(redis.call('HKEYS', OSTS)) do
+    if string.sub(f, 1, 4) == 'row:' then redis.call('HDEL', OSTS, f) end
+  end
+  if not live then
+    redis.call('HSET', META, 'state', 'running', 'round', 0)
+    redis.call('HDEL', META, 'finished', 'verified', 'reason')
+  end
+end
+return { files, more }

@@ -1,0 +1,52 @@
+-- What a scanner found, and where it goes on. ARGV: epoch, consumer, id, deliveries, sequence number,
+-- last (1: the job is done), progress, entries, directories, new (1: found files are only reported),
+-- number of errors, errors..., number of chunks, (files, bytes, payload)..., frontiers...
+-- Returns {1, scan jobs pending, files pending, hungry scanners, state} or {0}: the claim is lost.
+local who, id = ARGV[2], ARGV[3]
+if not stands('scan', id, who, ARGV[4]) then return { 0 } end
+local key = progress('scan')
+local seq = tonumber(ARGV[5])
+if tonumber(redis.call('HGET', key, id .. ':seq') or 0) < seq then
+  local at = 11
+  local n_errors = tonumber(ARGV[at])
+  for i = 1, n_errors do
+    redis.call('RPUSH', ERRORS, ARGV[at + i])
+    redis.call('LTRIM', ERRORS, 0, 999)
+  end
+  ledger('scan_errors', n_errors)
+  at = at + n_errors + 1
+  local n_chunks = tonumber(ARGV[at])
+  at = at + 1
+  for _ = 1, n_chunks do
+    local n, bytes, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if ARGV[10] == '1' then
+      local number = redis.call('HINCRBY', META, 'next_left', 1)
+      redis.call('HSET', LEFT, number, payload)
+      redis.call('ZADD', left('new'), 'inf', number .. ':' .. n .. ':0')
+      ledger('new', tonumber(n))
+    else
+      add_chunk(n, bytes, payload, 0)
+      ledger('discovered', tonumber(n))
+      ledger('bytes_discovered', tonumber(bytes))
+      redis.call('HINCRBY', META, 'found', n)
+    end
+    at = at + 3
+  end
+  for i = at, #ARGV do add_frontier(ARGV[i]) end
+  ledger('entries', tonumber(ARGV[8]))
+  ledger('directories', tonumber(ARGV[9]))
+  if ARGV[6] == '1' then
+    redis.call('XACK', stream('scan'), GROUP, id)
+    redis.call('XDEL', stream('scan'), id)
+    redis.call('HDEL', key, id, id .. ':seq')
+    ledger('scan_active', -1)
+  else
+    redis.call('HSET', key, id, ARGV[7], id .. ':seq', seq)
+  end
+end
+local l = redis.call('HMGET', LEDGER, 'scan_pending', 'pending', 'scan_active', 'in_progress')
+local pending = tonumber(l[1] or 0)
+local hungry = 0
+if pending == 0 and now_ms() - tonumber(redis.call('HGET', META, 'hungry') or 0) < 1000 then hungry = 1 end
+local drained = pending + tonumber(l[2] or 0) + tonumber(l[3] or 0) + tonumber(l[4] or 0) == 0 and 1 or 0
+return { 1, pending, tonumber(l[2] or 0), hungry, redis.call('HGET', META, 'state'), drained }

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DR_CAMPAIGN_FOLDER_H
+#define DR_CAMPAIGN_FOLDER_H
+
+#include "campaign/spec.h"
+
+/*
+ * A campaign's folder, base_path/NAME/:
+ *   campaign.json   the spec
+ *   leader.lock     held by the leader and its server; never unlinked
+ *   leader.info     JSON: host, pid, address, port, epoch, version; replaced atomically
+ *   secret          password of the running server, mode 0600
+ *   epoch-N/        the server's append-only file; one a leadership
+ *   status.json     the last status that a leader wrote, see dr_status_json()
+ *   leftovers.jsonl what is left and why, a line a file, when the campaign is over
+ *   requests/       commands given while no daemon ran, for the next one
+ *   logs/           per host: what was moved, what was not and why
+ */
+struct dr_folder {
+	char *path;
+	int fd; /* of the directory */
+};
+
+/* @error ENOENT no such campaign */
+dr_nodiscard int dr_folder_open(const char *base_path, const char *name, struct dr_folder *ret_folder);
+void dr_folder_fini(struct dr_folder *folder);
+/*
+ * Makes the folder with its spec, whole or not at all.
+ * @error EEXIST a campaign of this name exists
+ */
+dr_nodiscard int dr_folder_create(const char *base_path, const struct dr_spec *spec);
+dr_nodiscard int dr_folder_spec(const struct dr_folder *folder, struct dr_spec **ret_spec);
+
+/* A whole JSON file of the folder. @error ENOENT; EBADMSG not JSON */
+dr_nodiscard int dr_folder_read_json(const struct dr_folder *folder, const char *file, json_t **ret_json);
+dr_nodiscard int dr_folder_write_json(const struct dr_folder *folder, const char *file, const json_t *json);
+
+struct dr_leader_info {
+	char *host;    /* bare name */
+	char *address; /* to connect to */
+	uint16_t port;
+	uint64_t epoch;
+	uint64_t pid;
+	char *password;
+};
+/* leader.info and the secret. @error ENOENT nobody leads or led; EACCES the secret is not ours to read */
+dr_nodiscard int dr_folder_leader(const struct dr_folder *folder, struct dr_leader_info *ret_info);
+void dr_leader_info_fini(struct dr_leader_info *info);
+dr_nodiscard int dr_folder_set_leader(const struct dr_folder *folder, const struct dr_leader_info *info);
+/* After this no leader is announced. */
+void dr_folder_clear_leader(const struct dr_folder *folder);
+
+/* Takes the leader's lock without waiting. @return the descriptor. @error EAGAIN held by another */
+dr_nodiscard int dr_folder_lock(const struct dr_folder *folder);
+
+/*
+ * Requests: "pause", "resume", "retry-skipped", "retry-failed", left for the next leader in order.
+ */
+dr_nodiscard int dr_folder_request(const struct dr_folder *folder, const char *verb);
+/* 1 and the oldest one, or 0 when there is none. *ret_file is removed by dr_folder_request_done(). */
+dr_nodiscard int dr_folder_next_request(const struct dr_folder *folder, char **ret_verb, char **ret_file);
+void dr_folder_request_done(const struct dr_folder *folder, const char *file);
+/* Whether a retry waits for the next daemon, be it behind other requests. */
+bool dr_folder_retry_requested(const struct dr_folder *folder);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DR_CAMPAIGN_LEDGER_H
+#define DR_CAMPAIGN_LEDGER_H
+
+#include "campaign/chunk.h"
+#include "campaign/claim.h"
+
+/*
+ * The books: what a worker found or moved is told to the queue in one step, with the jobs that follow
+ * from it. In every snapshot
+ * discovered = succeeded + unneeded + busy + changed + refused + no_space + failed + gone + pending + in_progress.
+ */
+
+/* What a scanner found since it settled last. Zeroed memory is nothing. */
+struct dr_scan_results {
+	struct dr_buf chunks; /* per chunk: u64 files, u64 bytes, u64 length, payload */
+	size_t n_chunks;
+	struct dr_buf frontiers; /* per job for others: u64 length, payload */
+	size_t n_frontiers;
+	struct dr_buf errors; /* per directory that could not be read: u64 length, text */
+	size_t n_errors;
+	uint64_t entries, directories;
+};
+
+/* How the queue stands after a settle. */
+struct dr_queue_state {
+	uint64_t scan_pending, files_pending; /* after a scan's settle */
+	bool hungry;  /* scanners of other processes found nothing */
+	bool running; /* not paused, not over */
+	bool drained; /* nothing is pending or in progress */
+	struct dr_rangeset aside; /* after a move's settle; the caller's */
+};
+
+void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder);
+void dr_scan_results_add_frontier(struct dr_scan_results *results, const void *bytes, size_t len);
+void dr_scan_results_add_error(struct dr_scan_results *results, const char *text);
+void dr_scan_results_fini(struct dr_scan_results *results);
+
+/*
+ * Settles a scan: progress is what the next claimer goes on from; last: the job is done. report_only: found files
+ * are listed, not moved. A settle that is sent twice, because its answer was lost, counts once.
+ * The results are emptied. @return 1; 0 the claim is lost, drop everything. @error ECANCELED; ENOMEM the queue is
+ * full, try again later; EPROTO
+ */
+dr_nodiscard int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool last,
+	const struct dr_buf *progress, bool report_only, struct dr_scan_results *results,
+	struct dr_queue_state *ret_state);
+
+/* What the leftover rules are. */
+struct dr_ledger_rules {
+	uint64_t retry_delays_s[16];
+	unsigned n_retry_delays;
+	uint64_t max_leftovers;
+};
+
+/*
+ * Settles files [claim->next, to) of a chunk with their outcomes (outcomes[0] is of file claim->next), and moves
+ * claim->next on. The last settle ends the claim.
+ * @return 1; 0 the claim is lost. @error ECANCELED; ENOMEM; EPROTO
+ */
+dr_nodiscard int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim,
+	const struct dr_chunk *chunk, const struct dr_outcome *outcomes, size_t to,
+	const struct dr_ledger_rules *rules, struct dr_queue_state *ret_state);
+
+/* Which of the FIDs (16 bytes each) are leftovers, or were until this round: flags[i] becomes 0 or 1. */
+dr_nodiscard int dr_ledger_known(struct dr_store *store, const struct dr_fid *fids, size_t n, uint8_t *flags);
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/fdio.h"
+#include "base/text.h"
+#include "campaign/control.h"
+#include "cli/cli.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void dr_printf(1, 0) say(const char *fmt, va_list args)
+{
+	(void)fputs("drover: ", stderr);
+	(void)vfprintf(stderr, fmt, args);
+	(void)fputc('\n', stderr);
+}
+
+int cli_refuse(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(fmt, args);
+	va_end(args);
+	return CLI_BAD_INPUT;
+}
+
+int cli_error(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(fmt, args);
+	va_end(args);
+	return CLI_ERROR;
+}
+
+char *cli_escape(const char *bytes)
+{
+	struct dr_buf text = { 0 };
+
+	dr_text_escape(&text, bytes, strlen(bytes));
+	char *s = dr_xstrdup(dr_buf_cstr(&text));
+	dr_buf_fini(&text);
+	return s;
+}
+
+const char *cli_strerror(int error)
+{
+	const char *s = strerrordesc_np(-error);
+
+	return s ? s : "unknown error";
+}
+
+struct parse {
+	const struct argp *argp;
+	const char *name;
+	void *input;
+};
+
+/*
+ * Stands between argp and the command's parser, so that what is wrong takes one line. Left alone, argp adds a
+ * line that points to --help.
+ */
+static error_t parse_word(int key, char *arg, struct argp_state *state)
+{
+	struct parse *parse = state->input;
+
+	if (key == ARGP_KEY_INIT) {
+		state->err_stream = NULL;
+	} else if (key == ARGP_KEY_ERROR) {
+		exit(CLI_BAD_INPUT); /* getopt said what is wrong */
+	}
+	state->input = parse->input;
+	error_t r = parse->argp->parser(key, arg, state);
+	if (key == ARGP_KEY_ARG && r == ARGP_ERR_UNKNOWN) {
+		exit(cli_refuse("%s: the word '%s' is one too many", parse->name, cli_escape(arg)));
+	}
+	return r;
+}
+
+void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input)
+{
+	dr_cleanup(dr_freep) char *program = dr_xasprintf("drover %s", name);
+	struct parse parse = { argp, name, input };
+	struct argp wrapped = *argp;
+
+	wrapped.parser = parse_word;
+	argv[0] = program;
+	if (argp_parse(&wrapped, argc, argv, 0, NULL, &parse)) {
+		exit(CLI_BAD_INPUT);
+	}
+	argv[0] = NULL;
+}
+
+int cli_load(struct cli *cli)
+{
+	dr_cleanup(dr_freep) char *message = NULL;
+
+	if (cli->loaded) {
+		return CLI_OK;
+	}
+	dr_options_init(&cli->options);
+	cli->loaded = true;
+	if (dr_options_load(&cli->options, cli->config, &message) < 0) {
+		return cli_refuse("%s", message);
+	}
+	return CLI_OK;
+}
+
+char *cli_config_words(const struct cli *cli)
+{
+	if (!cli->config) {
+		return dr_xstrdup("");
+	}
+	dr_cleanup(dr_freep) char *file = cli_escape(cli->config);
+	return dr_xasprintf(" --config %s", file);
+}
+
+int cli_open(struct cli *cli, const char *name, bool want_spec, struct cli_campaign *ret_campaign)
+{
+	struct cli_campaign campaign = { 0 };
+	int r = cli_load(cli);
+
+	if (r) {
+		return r;
+	}
+	dr_cleanup(dr_freep) char *word = cli_escape(name);
+	dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
+	r = dr_folder_open(cli->options.base_path, name, &campaign.folder);
+	if (r == -ENOENT) {
+		return cli_refuse("no campaign '%s' in %s", word, base);
+	}
+	if (r < 0) {
+		return cli_refuse("cannot open campaign '%s' in %s: %s%s", word, base,
+			cli_strerror(r), r == -EACCES ? " (root is needed)" : "");
+	}
+	if (want_spec) {
+		r = dr_folder_spec(&campaign.folder, &campaign.spec);
+		if (r < 0) {
+			dr_folder_fini(&campaign.folder);
+			return cli_refuse("cannot read %s/%s/campaign.json: %s", base, word,
+				r == -EBADMSG ? "it is damaged" : cli_strerror(r));
+		}
+	}
+	*ret_campaign = campaign;
+	return CLI_OK;
+}
+
+void cli_campaign_fini(struct cli_campaign *campaign)
+{
+	dr_folder_fini(&campaign->folder);
+	dr_spec_free(campaign->spec);
+	campaign->spec = NULL;
+}
+
+int cli_folder_state(const struct dr_folder *folder, char **ret_state)
+{
+	json_t *status = NULL;
+	/*
+	 * The requests first: a daemon writes the new state before it removes the request, so a final
+	 * state that is read after that was not reopened by any request made before.
+	 */
+	bool reopened = dr_folder_retry_requested(folder);
+	int r = dr_folder_read_json(folder, "status.json", &status);
+
+	if (r == -ENOENT) {
+		/* No daemon ran yet; or the whole folder is gone. */
+		if (faccessat(folder->fd, "campaign.json", F_OK, 0) < 0) {
+			return -errno;
+		}
+		*ret_state = dr_xstrdup(DR_STATE_CREATED);
+		return 0;
+	}
+	if (r < 0) {
+		return r;
+	}
+	const char *state = cli_text(status, "state");
+	if (dr_state_is_final(state) && reopened) {
+		state = DR_STATE_REOPENED;
+	}
+	*ret_state = dr_xstrdup(state);
+	json_decref(status);
+	return 0;
+}
+
+int cli_exit_of(const char *state)
+{
+	if (strcmp(state, DR_STATE_COMPLETED) == 0 || strcmp(state, DR_STATE_DRY_RUN) == 0) {
+		return CLI_OK;
+	}
+	if (strcmp(state, DR_STATE_LEFTOVERS) == 0) {
+		return CLI_LEFTOVERS;
+	}
+	return strcmp(state, DR_STATE_FAILED) == 0 ? CLI_FAILED : CLI_ERROR;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DR_CLI_START_H
+#define DR_CLI_START_H
+
+#include "campaign/spec.h"
+#include "fs/fs.h"
+
+/*
+ * The paths of `drover start`, brought into the form that a spec holds. Messages about what is wrong are printed
+ * here; then CLI_BAD_INPUT is returned, else CLI_OK.
+ */
+
+/* A growing list of paths. */
+struct paths {
+	struct dr_path *v;
+	size_t n;
+};
+void paths_add(struct paths *paths, const char *bytes);
+void paths_fini(struct paths *paths);
+
+/* Whether path is the other one, or lies below it; by components, both normal. "" is above all. */
+bool path_is_within(const char *path, const char *above);
+/* Whether the components of name ("a" or "a/b") stand somewhere in the path, side by side. */
+bool path_has_components(const char *path, const char *name);
+/*
+ * Brings a/./b//c/ into the form a/b/c; malloc'ed.
+ * @error EINVAL a component is ".."; an empty path gives ""
+ */
+dr_nodiscard int path_normalize(const char *path, char **ret_path);
+
+/* Opens every path that the pattern stands for; *fs is opened by the first, and the same for all. */
+int paths_scan(const char *pattern, struct dr_fs **fs, struct paths *paths);
+/* One --exclude-path: into excludes when it is absolute, else into names. */
+int paths_exclude(
+	const char *path, const struct dr_fs *fs, struct paths *excludes, struct paths *names);
+/* Drops paths that stand twice or below another one, and those that are excluded as a whole. */
+void paths_reduce(struct paths *paths, const struct paths *excludes, const struct paths *names);
+
+#endif

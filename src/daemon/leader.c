@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/clock.h"
+#include "base/fdio.h"
+#include "base/log.h"
+#include "campaign/frontier.h"
+#include "daemon/daemon.h"
+#include "store/scripts.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SAMPLE_NS 1000000000ull
+#define ADVANCE_NS 500000000ull
+#define RETRY_NS 500000000ull
+#define START_TRIES 3
+#define PRIMED "primed" /* a file: the campaign's data exists, and is never made anew */
+
+static void put_frontiers(struct dr_daemon *daemon, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs)
+{
+	const struct dr_spec *spec = daemon->spec;
+	struct dr_buf *bufs = dr_xcalloc(spec->n_scan_paths ? spec->n_scan_paths : 1, sizeof(*bufs));
+
+	for (size_t i = 0; i < spec->n_scan_paths; i++) {
+		struct dr_frontier frontier = { .round = round };
+
+		dr_frontier_push(&frontier, spec->scan_paths[i].bytes, spec->scan_paths[i].len, 0);
+		dr_frontier_encode(&frontier, 0, 1, &bufs[i]);
+		dr_frontier_fini(&frontier);
+		dr_args_bytes(args, bufs[i].data, bufs[i].len);
+	}
+	*ret_bufs = bufs;
+}
+
+static void free_frontiers(struct dr_daemon *daemon, struct dr_buf *bufs)
+{
+	for (size_t i = 0; i < daemon->spec->n_scan_paths; i++) {
+		dr_buf_fini(&bufs[i]);
+	}
+	free(bufs);
+}
+
+static void set_endpoint(struct dr_daemon *daemon, bool known)
+{
+	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
+	const struct dr_endpoint endpoint = {
+		.host = daemon->server.address,
+		.port = daemon->server.port,
+		.password = daemon->server.password,
+		.prefix = prefix,
+		.campaign = known ? daemon->spec->id : NULL,
+		.epoch = known ? daemon->server.epoch : 0,
+	};
+
+	dr_link_set(daemon->link, &endpoint);
+}
+
+/*
+ * Waits until the server has loaded its data, and takes it: checks that the data is this campaign's, and sets the epoch.
+ * The workers' link is not set yet, so a link of its own is used.
+ */
+static int open_server(struct dr_daemon *daemon, bool first)
+{
+	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
+	const struct dr_endpoint endpoint = {
+		.host = daemon->server.address,
+		.port = daemon->server.port,
+		.password = daemon->server.password,
+		.prefix = prefix,
+	};
+	struct dr_link *link = dr_link_new();
+	struct dr_store *store = dr_store_new(link);
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+	uint64_t until = dr_now_ns() + daemon->options.redis_startup_timeout * 1000000000ull;
+	int r;
+
+	dr_link_set(link, &endpoint);
+	dr_args_str(&args, daemon->spec->id);
+	dr_args_u64(&args, daemon->server.epoch);
+	dr_args_str(&args, first ? "1" : "0");
+	dr_args_str(&args, daemon->host);
+	while ((r = dr_store_run(store, &dr_script_open, &args, false, &reply)) == -ENOTCONN) {
+		if (!dr_server_alive(&daemon->server)) {
+			r = -EADDRINUSE; /* most likely: its log says */
+			break;
+		}
+		if (dr_now_ns() > until) {
+			r = -ETIMEDOUT;
+			break;
+		}
+		dr_sleep_ms(2);
+	}
+	dr_store_free(store);
+	dr_link_free(link);
+	return r;
+}
+
+static int start_server(struct dr_daemon *daemon)
+{
+	bool first, primed = faccessat(daemon->folder.fd, PRIMED, F_OK, 0) == 0;
+	uint64_t epoch;
+	int r = dr_epoch_make(&daemon->folder, &epoch, &first);
+
+	for (int i = 0; r == 0 && i < START_TRIES; i++) {
+		r = dr_server_start(&daemon->server, daemon->redis_path, &daemon->folder, &daemon->options, epoch,
+			daemon->lock_fd, daemon->redis_port_is_fatal);
+		if (r < 0) {
+			return r;
+		}
+		r = open_server(daemon, !primed);
+		if (r != -EADDRINUSE) {
+			break;
+		}
+		/* Somebody took the port between our look and the server's bind. */
+		dr_server_stop(&daemon->server);
+	}
+	if (r < 0) {
+		dr_log(DR_LOG_ERROR, "server-not-started", "epoch=%" PRIu64 " errno=%d log=\"%s/redis.log\"", epoch, -r,
+			daemon->server.epoch_path ? daemon->server.epoch_path : "");
+		dr_server_stop(&daemon->server);
+	}
+	return r;
+}
+
+/* The first leader ever puts the scan paths into the queue. */
+static int prime(struct dr_daemon *daemon)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+	struct dr_buf *bufs;
+
+	if (faccessat(daemon->folder.fd, PRIMED, F_OK, 0) == 0) {
+		return 0;
+	}
+	dr_args_str(&args, daemon->spec->dry_run || daemon->wants_dry_run ? "1" : "0");
+	put_frontiers(daemon, 0, &args, &bufs);
+	int r = dr_store_run(daemon->store, &dr_script_prime, &args, false, &reply);
+
+	free_frontiers(daemon, bufs);
+	return r < 0 ? r : dr_replace_file(daemon->folder.fd, PRIMED, 0600, "", 0);
+}
+
+/* Work that is left in bytes where bytes are known, else in files. JSON null: nobody can tell. */
+static json_t *eta(const json_t *status, double files_per_sec, double bytes_per_sec)
+{
+	const json_t *progress = json_object_get(status, "progress");
+	const json_t *scan = json_object_get(status, "scan");
+	double files = (double)(json_integer_value(json_object_get(progress, "pending")) +
+				json_integer_value(json_object_get(progress, "in_progress")));
+	double bytes = (double)(json_integer_value(json_object_get(progress, "bytes_discovered")) -
+				json_integer_value(json_object_get(progress, "bytes_done")));
+	bool scanning = json_integer_value(json_object_get(scan, "pending")) +
+				json_integer_value(json_object_get(scan, "active")) > 0;
+	double by_files = files_per_sec > 0.01 ? files / files_per_sec : -1;
+	double by_bytes = bytes_per_sec > 1 && bytes > 0 ? bytes / bytes_per_sec : -1;
+	double seconds = by_bytes > by_files ? by_bytes : by_files;
+
+	if (files == 0) {
+		return scanning ? json_null() : json_integer(0);
+	}
+	return seconds < 0 ? json_null() : json_integer((json_int_t)(seconds + 0.5));
+}
+
+static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now)
+{
+	const json_t *progress = json_object_get(status, "progress");
+	uint64_t settled = 0;
+	static const char *const done[] = { "succeeded", "unneeded", "gone", "skipped", "failed" };
+
+	for (size_t i = 0; i < sizeof(done) / sizeof(done[0]); i++) {
+		settled += (uint64_t)json_integer_value(json_object_get(progress, done[i]));
+	}
+	dr_rate_update(&daemon->files, now, settled, 5);
+	dr_rate_update(&daemon->bytes, now,
+		(uint64_t)json_integer_value(json_object_get(progress, "bytes_succeeded")), 5);
+	dr_rate_update(&daemon->scanned, now,
+		(uint64_t)json_integer_value(json_object_get(json_object_get(status, "scan"), "entries")), 5);
+	json_t *rates = json_pack("{s:f,s:f,s:f,s:o}", "files_per_sec", daemon->files.per_sec, "bytes_per_sec",
+		daemon->bytes.per_sec, "scanned_per_sec", daemon->scanned.per_sec, "eta_seconds",
+		eta(status, daemon->files.per_sec, daemon->bytes.per_sec));
+	char *text dr_cleanup(dr_freep) = json_dumps(rates, JSON_COMPACT | JSON_REAL_PRECISION(6));
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+
+	dr_args_str(&args, text);
+	if (dr_store_run(daemon->store, &dr_script_rates, &args, false, &reply) < 0) {
+		dr_log_limited(60, DR_LOG_WARNING, "rates-not-published", "next=\"tried again in a second\"");
+	}
+	json_decref(rates);
+}
+
+/* Scanners rest while enough is queued, well before the server's memory is full. */
+static void decide_hold(struct dr_daemon *daemon, const json_t *status)
+{
+	const json_t *memory = json_object_get(status, "memory");
+	const json_t *progress = json_object_get(status, "progress");
+	double used = (double)json_integer_value(json_object_get(memory, "used_bytes"));
+	double bound = (double)json_integer_value(json_object_get(memory, "max_bytes"));
+	double pending = (double)json_integer_value(json_object_get(progress, "pending"));
+	double most = (double)daemon->options.max_pending_migrations;
+	bool full = (bound > 0 && used > 0.7 * bound) || pending >= most;
+	bool roomy = (bound <= 0 || used < 0.6 * bound) && pending < 0.8 * most;
+
+	if (full != daemon->holding && (full || roomy)) {
+		daemon->holding = full;
+		dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on", "pending=%.0f memory_bytes=%.0f", pending,
+			used);
+		if (!full) {
+			dr_work_wake(daemon->work);
+		}
+	}
+}
+
+static void keep_status(struct dr_daemon *daemon, json_t *status)
+{
+	int r = dr_folder_write_json(&daemon->folder, "status.json", status);
+
+	if (r < 0) {
+		dr_log_limited(60, DR_LOG_ERROR, "status-not-written", "errno=%d next=\"tried again in a second\"", -r);
+	}
+	(void)pthread_mutex_lock(&daemon->status_lock);
+	json_decref(daemon->status);
+	daemon->status = status;
+	(void)pthread_mutex_unlock(&daemon->status_lock);
+}
+
+static void sample(struct dr_daemon *daemon, uint64_t now)
+{
+	json_t *status = NULL;
+
+	if (dr_control_status(daemon->store, daemon->spec, &status) < 0) {
+		return;
+	}
+	publish_rates(daemon, status, now);
+	if (daemon->work) {
+		decide_hold(daemon, status);
+	}
+	keep_status(daemon, status);
+}
+
+/* What was asked for while no daemon ran. */
+static void apply_requests(struct dr_daemon *daemon)
+{
+	for (;;) {
+		char *verb dr_cleanup(dr_freep) = NULL;
+		char *file dr_cleanup(dr_freep) = NULL;
+		uint64_t files = 0;
+		int r = dr_folder_next_request(&daemon->folder, &verb, &file);
+
+		if (r <= 0) {
+			return;
+		}
+		if (strcmp(verb, "pause") == 0) {
+			r = dr_control_pause(daemon->store, "by command");
+		} else if (strcmp(verb, "resume") == 0) {
+			r = dr_control_resume(daemon->store);
+		} else if (strcmp(verb, "retry-skipped") == 0) {
+			r = dr_control_retry(daemon->store, "busy,changed", true, &files);
+		} else if (strcmp(verb, "retry-failed") == 0) {
+			r = dr_control_retry(daemon->store, "refused,no_space,failed", true, &files);
+		} else if (strncmp(verb, "retry-", 6) == 0) {
+			r = dr_control_retry(daemon->store, verb + 6, true, &files);
+		}
+		if (r < 0 && r != -EALREADY && r != -EPERM) {
+			dr_log(DR_LOG_ERROR, "request-failed", "request=%s errno=%d next=\"tried again at the next start\"", verb,
+				-r);
+			return;
+		}
+		dr_log(DR_LOG_INFO, "request-applied", "request=%s files=%" PRIu64, verb, files);
+		/* First the new state, then the request goes: who looks at both sees one of them. */
+		sample(daemon, dr_now_ns());
+		dr_folder_request_done(&daemon->folder, file);
+	}
+}
+
+int dr_lead_begin(struct dr_daemon *daemon)
+{
+	int fd = dr_folder_lock(&daemon->folder);
+
+	if (fd == -EAGAIN) {
+		return 0;
+	}
+	if (fd < 0) {
+		return fd;
+	}
+	daemon->lock_fd = fd;
+	int r = start_server(daemon);
+
+	if (r == 0) {
+		set_endpoint(daemon, true);
+		const struct dr_leader_info info = {
+			.host = daemon->host,
+			.address = daemon->server.address,
+			.port = daemon->server.port,
+			.epoch = daemon->server.epoch,
+			.pid = (uint64_t)getpid(),
+			.password = daemon->server.password,
+		};
+
+		r = prime(daemon);
+		if (r == 0) {
+			apply_requests(daemon);
+			r = dr_folder_set_leader(&daemon->folder, &info);
+		}
+	}
+	if (r < 0) {
+		dr_lead_end(daemon);
+		return r;
+	}
+	daemon->epoch = daemon->server.epoch;
+	daemon->role = DR_LEADER;
+	daemon->drained = true; /* ask at once: it may all be done already */
+	dr_log(DR_LOG_INFO, "leads", "campaign=%s epoch=%" PRIu64 " address=%s port=%u", daemon->spec->name,
+		daemon->epoch, daemon->server.address, daemon->server.port);
+	return 1;
+}
+
+void dr_lead_end(struct dr_daemon *daemon)
+{
+	dr_link_set(daemon->link, NULL);
+	if (daemon->server.pid > 0 && daemon->role == DR_LEADER) {
+		dr_folder_clear_leader(&daemon->folder);
+	}
+	dr_server_stop(&daemon->server);
+	dr_fd_closep(&daemon->lock_fd);
+	daemon->role = DR_NO_ROLE;
+}
+
+static void advance(struct dr_daemon *daemon)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+	struct dr_buf *bufs;
+	static const char *const round_key = "round";
+	uint64_t round = 0;
+
+	(void)pthread_mutex_lock(&daemon->status_lock);
+	round = (uint64_t)json_integer_value(json_object_get(daemon->status, round_key));
+	(void)pthread_mutex_unlock(&daemon->status_lock);
+	dr_args_u64(&args, DR_ROUNDS);
+	dr_args_u64(&args, round);
+	put_frontiers(daemon, round + 1, &args, &bufs);
+	int r = dr_store_run(daemon->store, &dr_script_advance, &args, false, &reply);
+
+	free_frontiers(daemon, bufs);
+	if (r < 0) {
+		return;
+	}
+	switch (dr_reply_int(reply, 0)) {
+	case 1:
+		dr_log(DR_LOG_INFO, "round-begins", "round=%" PRId64 " next=\"the sources are scanned again\"",
+			dr_reply_int(reply, 1));
+		sample(daemon, dr_now_ns());
+		dr_work_wake(daemon->work);
+		break;
+	case 3:
+		daemon->over = true;
+		break;
+	case 4: /* our idea of the round was old */
+		sample(daemon, dr_now_ns());
+		daemon->drained = true;
+		break;
+	default:
+		break;
+	}
+}
+
+static void retry_due(struct dr_daemon *daemon)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+
+	dr_args_str(&args, "due");
+	dr_args_str(&args, "0");
+	dr_args_u64(&args, 64);
+	dr_args_str(&args, "busy");
+	dr_args_str(&args, "changed");
+	if (dr_store_run(daemon->store, &dr_script_retry, &args, false, &reply) == 0 && dr_reply_int(reply, 0) > 0) {
+		dr_log(DR_LOG_INFO, "retries-due", "files=%" PRId64, dr_reply_int(reply, 0));
+		dr_work_wake(daemon->work);
+	}
+}
+
+void dr_lead_tick(struct dr_daemon *daemon, uint64_t now)
+{
+	if (now - daemon->sample_ns >= SAMPLE_NS) {
+		daemon->sample_ns = now;
+		sample(daemon, now);
+	}
+	if (now - daemon->retry_ns >= RETRY_NS) {
+		daemon->retry_ns = now;
+		retry_due(daemon);
+	}
+	if (daemon->drained || now - daemon->advance_ns >= ADVANCE_NS) {
+		daemon->drained = false;
+		daemon->advance_ns = now;
+		advance(daemon);
+	}
+}
+
+struct leftover_file {
+	int fd;
+	struct dr_buf lines;
+};
+
+static int put_leftover(void *ctx, const json_t *leftover)
+{
+	struct leftover_file *file = ctx;
+	char *text dr_cleanup(dr_freep) = json_dumps(leftover, JSON_COMPACT);
+	int r = 0;
+
+	dr_buf_put(&file->lines, text, strlen(text));
+	dr_buf_put(&file->lines, "\n", 1);
+	if (file->lines.len > 1 << 20) {
+		r = dr_write_full(file->fd, file->lines.data, file->lines.len);
+		dr_buf_clear(&file->lines);
+	}
+	return r;
+}
+
+/* There may be a million of them, so they pass through in pieces. */
+static int write_leftovers(struct dr_daemon *daemon)
+{
+	static const char tmp[] = "leftovers.jsonl.new";
+	struct leftover_file file = { .fd = openat(daemon->folder.fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640) };
+
+	if (file.fd < 0) {
+		return -errno;
+	}
+	int r = dr_control_leftovers(daemon->store, daemon->spec, UINT64_MAX, put_leftover, &file);
+
+	if (r == 0) {
+		r = dr_write_full(file.fd, file.lines.data, file.lines.len);
+	}
+	if (r == 0 && (fsync(file.fd) < 0 || renameat(daemon->folder.fd, tmp, daemon->folder.fd, "leftovers.jsonl") < 0)) {
+		r = -errno;
+	}
+	dr_buf_fini(&file.lines);
+	dr_fd_closep(&file.fd);
+	return r;
+}
+
+void dr_lead_finish(struct dr_daemon *daemon)
+{
+	json_t *status = NULL;
+	int r = write_leftovers(daemon);
+
+	if (r < 0) {
+		dr_log(DR_LOG_ERROR, "leftovers-not-written", "errno=%d", -r);
+	}
+	r = dr_control_status(daemon->store, daemon->spec, &status);
+	if (r < 0) {
+		dr_log(DR_LOG_ERROR, "last-status-not-written", "errno=%d next=\"the next daemon writes it\"", -r);
+		return;
+	}
+	dr_log(DR_LOG_INFO, "campaign-over", "campaign=%s state=%s", daemon->spec->name,
+		json_string_value(json_object_get(status, "state")));
+	keep_status(daemon, status);
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/process.h"
+#include "store/scripts.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#ifdef DR_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+/*
+ * The control loop. Each turn: have a role (lead, or follow whoever leads), tell the queue that this process lives,
+ * keep its claims, return what the dead held, and, as a leader, drive the campaign. Losing the server means losing
+ * the role; the workers notice only that their calls take longer.
+ */
+
+#define BEAT_NS 1000000000ull
+#define ELECT_NS 200000000ull
+#define TICK_MS 100
+
+static void tell_systemd(const char *text)
+{
+#ifdef DR_HAVE_SYSTEMD
+	(void)sd_notify(0, text);
+#else
+	(void)text;
+#endif
+}
+
+static void give_up(struct dr_daemon *daemon, int exit_status)
+{
+	daemon->stop = true;
+	daemon->exit_status = exit_status;
+}
+
+static void lose_role(struct dr_daemon *daemon, const char *why)
+{
+	dr_log(DR_LOG_WARNING, "server-lost", "epoch=%" PRIu64 " why=\"%s\" next=\"looks for a leader\"", daemon->epoch,
+		why);
+	if (daemon->role == DR_LEADER) {
+		dr_lead_end(daemon);
+	}
+	dr_link_set(daemon->link, NULL);
+	daemon->role = DR_NO_ROLE;
+}
+
+/* Connects to whoever leads. @return 1 follows now; 0 not yet */
+static int follow_begin(struct dr_daemon *daemon)
+{
+	struct dr_leader_info info = { 0 };
+	int r = dr_folder_leader(&daemon->folder, &info);
+
+	if (r < 0) {
+		return 0;
+	}
+	if (info.epoch < daemon->epoch) {
+		/* An old announcement: its server may still answer, but not for long, and not for us. */
+		dr_leader_info_fini(&info);
+		return 0;
+	}
+	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
+	const struct dr_endpoint endpoint = {
+		.host = info.address,
+		.port = info.port,
+		.password = info.password,
+		.prefix = prefix,
+		.campaign = daemon->spec->id,
+		.epoch = info.epoch,
+	};
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+
+	dr_link_set(daemon->link, &endpoint);
+	/* A heartbeat that says nothing new: the first call proves the server. */
+	dr_args_str(&args, daemon->process);
+	dr_args_str(&args, "{}");
+	dr_args_str(&args, "");
+	r = dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
+	if (r < 0) {
+		dr_link_set(daemon->link, NULL);
+	} else {
+		daemon->epoch = info.epoch;
+		daemon->role = DR_FOLLOWER;
+		dr_log(DR_LOG_INFO, "follows", "leader=%s epoch=%" PRIu64, info.host, info.epoch);
+	}
+	dr_leader_info_fini(&info);
+	return r < 0 ? 0 : 1;
+}
+
+/* Without a server: is the campaign over, is there a leader, may we lead? */
+static void elect(struct dr_daemon *daemon)
+{
+	int r = follow_begin(daemon);
+
+	if (r == 0) {
+		json_t *status = NULL;
+
+		if (daemon->epoch > 0 && dr_folder_read_json(&daemon->folder, "status.json", &status) == 0) {
+			const char *state = json_string_value(json_object_get(status, "state"));
+			bool over = state && dr_state_is_final(state) &&
+				    (uint64_t)json_integer_value(json_object_get(status, "epoch")) >= daemon->epoch;
+
+			json_decref(status);
+			if (over) {
+				daemon->over = true;
+				return;
+			}
+		}
+		r = dr_lead_begin(daemon);
+	}
+	if (r < 0) {
+		dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"", daemon->spec->name, -r,
+			strerrordesc_np(-r));
+		give_up(daemon, r == -EADDRINUSE && daemon->redis_port_is_fatal ? 2 : 1);
+	}
+}
+
+static void add_current(void *ctx, const char *worker, const char *path)
+{
+	(void)json_array_append_new(ctx, json_pack("{s:s,s:s}", "worker", worker, "path", path));
+}
+
+static char *record(struct dr_daemon *daemon)
+{
+	json_t *current = json_array();
+
+	if (daemon->work) {
+		dr_work_current(daemon->work, add_current, current);
+	}
+	json_t *json = json_pack("{s:s,s:s,s:i,s:I,s:{s:I,s:I},s:i,s:o}", "id", daemon->process, "host", daemon->host,
+		"pid", (int)getpid(), "started_ms", (json_int_t)daemon->started_ms, "threads", "scan",
+		(json_int_t)daemon->options.scan_workers, "move", (json_int_t)daemon->options.migration_workers,
+		"metrics_port", (int)daemon->metrics_port, "current", current);
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	json_decref(json);
+	return text ? text : dr_xstrdup("{}");
+}
+
+/* The queue's answer to a heartbeat: what the campaign's mode and state are. */
+static void hear(struct dr_daemon *daemon, const redisReply *reply)
+{
+	const char *state = dr_reply_str(reply, 0, NULL);
+	bool dry_run = strcmp(dr_reply_str(reply, 3, NULL), "1") == 0;
+
+	if (!daemon->work && !daemon->stop) {
+		if (daemon->wants_dry_run && !dry_run) {
+			dr_log(DR_LOG_ERROR, "not-a-dry-run", "campaign=%s next=\"start without --dry-run\"", daemon->spec->name);
+			give_up(daemon, 2);
+			return;
+		}
+		const struct dr_work_config config = {
+			.spec = daemon->spec,
+			.options = &daemon->options,
+			.fs = daemon->fs,
+			.link = daemon->link,
+			.process = daemon->process,
+			.host = daemon->host,
+			.logs_fd = daemon->logs_fd,
+			.wake_fd = daemon->wake_fd,
+			.dry_run = dry_run,
+		};
+		int r = dr_work_start(&config, &daemon->work);
+
+		if (r < 0) {
+			dr_log(DR_LOG_ERROR, "workers-not-started", "errno=%d", -r);
+			give_up(daemon, 1);
+			return;
+		}
+		tell_systemd("READY=1");
+	}
+	dr_work_set_running(daemon->work, strcmp(state, "running") == 0);
+	if (dr_state_is_final(state)) {
+		daemon->over = true;
+	}
+}
+
+static int beat(struct dr_daemon *daemon, bool leave)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+	char *text dr_cleanup(dr_freep) = leave ? dr_xstrdup("") : record(daemon);
+
+	dr_args_str(&args, daemon->process);
+	dr_args_str(&args, text);
+	dr_args_str(&args, daemon->role != DR_LEADER ? "" : daemon->holding ? "1" : "0");
+	int r = dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
+
+	if (r == 0 && !leave) {
+		hear(daemon, reply);
+	}
+	return r;
+}
+
+static void forget_dead(struct dr_daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->n_dead; i++) {
+		free(daemon->dead[i]);
+	}
+	free(daemon->dead);
+	daemon->dead = NULL;
+	daemon->n_dead = 0;
+}
+
+/* Returns stale claims, and at once those of processes of this machine that are gone. */
+static int reap(struct dr_daemon *daemon)
+{
+	char **holders = NULL;
+	size_t n_holders = 0;
+	int n = dr_claim_reap(daemon->store, daemon->options.claim_timeout * 1000, daemon->dead, daemon->n_dead,
+		&holders, &n_holders);
+
+	if (n < 0) {
+		return n;
+	}
+	if (n > 0) {
+		dr_log(DR_LOG_INFO, "claims-returned", "jobs=%d", n);
+		dr_work_wake(daemon->work);
+	}
+	forget_dead(daemon);
+	daemon->dead = holders;
+	for (size_t i = 0; i < n_holders; i++) {
+		if (dr_process_is_dead(holders[i])) {
+			daemon->dead[daemon->n_dead++] = holders[i];
+		} else {
+			free(holders[i]);
+		}
+	}
+	/* Somebody is dead: they are told to the queue in the next turn, not in a second. */
+	if (daemon->n_dead > 0) {
+		daemon->reap_ns = 0;
+	}
+	return 0;
+}
+
+static void own_rates(struct dr_daemon *daemon, uint64_t now)
+{
+	(void)pthread_mutex_lock(&daemon->status_lock);
+	dr_rate_update(&daemon->own_files, now,
+		dr_work_counted(daemon->work, DR_COUNT_SUCCEEDED) + dr_work_counted(daemon->work, DR_COUNT_FAILED) +
+			dr_work_counted(daemon->work, DR_COUNT_SKIPPED),
+		5);
+	dr_rate_update(&daemon->own_found, now, dr_work_counted(daemon->work, DR_COUNT_FOUND), 5);
+	(void)pthread_mutex_unlock(&daemon->status_lock);
+}
+
+/* What every process does, whatever its role. @return -errno when the server is lost */
+static int tend(struct dr_daemon *daemon, uint64_t now)
+{
+	uint64_t claim_ns = daemon->options.claim_timeout * 1000000000ull;
+	uint64_t reap_every = daemon->role == DR_LEADER || claim_ns / 4 < BEAT_NS ? BEAT_NS / 2 : claim_ns / 4;
+	int r = 0;
+
+	if (now - daemon->beat_ns >= BEAT_NS) {
+		daemon->beat_ns = now;
+		r = beat(daemon, false);
+		if (r == 0 && daemon->work) {
+			own_rates(daemon, now);
+		}
+	}
+	if (r == 0 && daemon->work && now - daemon->refresh_ns >= claim_ns / 4) {
+		daemon->refresh_ns = now;
+		r = dr_work_refresh(daemon->work, daemon->store);
+	}
+	if (r == 0 && daemon->work && now - daemon->reap_ns >= reap_every) {
+		daemon->reap_ns = now;
+		r = reap(daemon);
+	}
+	/* A full or angry server is no lost one. */
+	return r == -ENOMEM || r == -EPROTO ? 0 : r;
+}
+
+static void turn(struct dr_daemon *daemon)
+{
+	uint64_t now = dr_now_ns();
+
+	if (daemon->role == DR_LEADER && !dr_server_alive(&daemon->server)) {
+		lose_role(daemon, "the server ended");
+	}
+	if (daemon->role == DR_NO_ROLE) {
+		if (now - daemon->elect_ns < ELECT_NS) {
+			return;
+		}
+		daemon->elect_ns = now;
+		elect(daemon);
+		if (daemon->role == DR_NO_ROLE) {
+			return;
+		}
+		daemon->beat_ns = daemon->refresh_ns = 0;
+	}
+	int r = tend(daemon, now);
+
+	if (r < 0) {
+		/* A leader's own server that is slow is not lost: the process still runs, and the lock is held. */
+		if (daemon->role == DR_FOLLOWER) {
+			lose_role(daemon, strerrorname_np(-r));
+		}
+		return;
+	}
+	if (daemon->role == DR_LEADER && daemon->work) {
+		dr_lead_tick(daemon, now);
+	}
+}
+
+static void wait_for_events(struct dr_daemon *daemon)
+{
+	struct pollfd fds[2] = {
+		{ .fd = daemon->signal_fd, .events = POLLIN },
+		{ .fd = daemon->wake_fd, .events = POLLIN },
+	};
+	eventfd_t events;
+
+	if (poll(fds, 2, TICK_MS) <= 0) {
+		return;
+	}
+	if (fds[1].revents & POLLIN && eventfd_read(daemon->wake_fd, &events) == 0) {
+		daemon->drained = true;
+	}
+	if (fds[0].revents & POLLIN) {
+		struct signalfd_siginfo info;
+
+		if (read(daemon->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
+			info.ssi_signo != SIGCHLD) {
+			dr_log(DR_LOG_INFO, "stops", "signal=%s", sigabbrev_np((int)info.ssi_signo));
+			give_up(daemon, 0);
+		}
+	}
+}
+
+/* The last one out: a leader whose campaign is over waits a moment for its followers to see it. */
+static void wait_for_followers(struct dr_daemon *daemon)
+{
+	for (int i = 0; i < 40; i++) {
+		json_t *status = NULL;
+
+		if (dr_control_status(daemon->store, daemon->spec, &status) < 0) {
+			return;
+		}
+		size_t n = json_array_size(json_object_get(status, "workers"));
+
+		json_decref(status);
+		if (n == 0) {
+			return;
+		}
+		dr_sleep_ms(50);
+	}
+}
+
+int dr_daemon_run(struct dr_daemon *daemon)
+{
+	while (!daemon->stop && !daemon->over) {
+		turn(daemon);
+		if (!daemon->stop && !daemon->over) {
+			wait_for_events(daemon);
+		}
+	}
+	tell_systemd("STOPPING=1");
+	if (daemon->role == DR_NO_ROLE) {
+		dr_link_stop(daemon->link); /* nobody is there to give jobs back to */
+	}
+	if (daemon->work) {
+		dr_work_stop(daemon->work);
+	}
+	if (daemon->role == DR_LEADER && daemon->over) {
+		dr_lead_finish(daemon);
+	}
+	if (daemon->role != DR_NO_ROLE && beat(daemon, true) < 0) {
+		dr_log(DR_LOG_DEBUG, "left-without-a-word", "next=\"the record expires\"");
+	}
+	if (daemon->role == DR_LEADER && daemon->over) {
+		wait_for_followers(daemon);
+	}
+	dr_lead_end(daemon);
+	dr_link_stop(daemon->link);
+	dr_work_free(daemon->work);
+	daemon->work = NULL;
+	forget_dead(daemon);
+	return daemon->exit_status;
+}

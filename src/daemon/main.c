@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/process.h"
+
+#include <argp.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+
+const char *argp_program_version = "droverd " DR_VERSION;
+
+#define EXIT_USAGE 2
+
+enum { OPT_DRY_RUN = 256, OPT_REDIS_PORT, OPT_METRICS_PORT };
+
+/* Options that are keys of the configuration too. */
+static const struct {
+	int key;
+	const char *option;
+} overrides[] = {
+	{ 'l', "log_level" },
+	{ 's', "scan_workers" },
+	{ 'm', "migration_workers" },
+	{ 'p', "max_pending_migrations" },
+	{ 't', "claim_timeout" },
+	{ 'r', "retry_delays" },
+	{ 'f', "fsync" },
+	{ 'v', "verify" },
+	{ 'b', "base_path" },
+	{ 'L', "max_leftovers" },
+	{ OPT_REDIS_PORT, "redis_port" },
+	{ OPT_METRICS_PORT, "metrics_port" },
+};
+
+static const struct argp_option argp_options[] = {
+	{ "config", 'c', "FILE", 0, "read this drover.conf", 0 },
+	{ "campaign", 'n', "NAME", 0, "the campaign to work for", 0 },
+	{ "log-level", 'l', "LEVEL", 0, "error, warning, info or debug", 0 },
+	{ "dry-run", OPT_DRY_RUN, NULL, 0, "do all but the copy and the swap", 0 },
+	{ "scan-workers", 's', "N", 0, "threads that scan", 0 },
+	{ "migration-workers", 'm', "N", 0, "threads that move", 0 },
+	{ "max-pending-migrations", 'p', "N", 0, "files queued before scanners rest", 0 },
+	{ "redis-port", OPT_REDIS_PORT, "PORT", 0, "this port for the server, and no other", 0 },
+	{ "metrics-port", OPT_METRICS_PORT, "PORT", 0, "this port for /metrics, and no other; 0: none", 0 },
+	{ "claim-timeout", 't', "SECONDS", 0, "after which a silent worker's jobs are given to others", 0 },
+	{ "retry-delays", 'r', "LIST", 0, "seconds before each retry of a busy file, e.g. 60,300,1800", 0 },
+	{ "max-leftovers", 'L', "N", 0, "files left over, past which the campaign pauses", 0 },
+	{ "base-path", 'b', "DIR", 0, "folder of the campaigns", 0 },
+	{ "verify", 'v', "yes|no", 0, "read each copy back and compare before the swap", 0 },
+	{ "fsync", 'f', "yes|no", 0, "no: for benchmarks, where nothing is at stake", 0 },
+	{ 0 },
+};
+
+struct override {
+	const char *option, *value;
+};
+
+struct arguments {
+	const char *config, *campaign;
+	bool dry_run, redis_port, metrics_port;
+	struct override given[32];
+	size_t n_given;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *args = state->input;
+
+	switch (key) {
+	case 'c':
+		args->config = arg;
+		return 0;
+	case 'n':
+		args->campaign = arg;
+		return 0;
+	case OPT_DRY_RUN:
+		args->dry_run = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "unexpected argument '%s'", arg);
+		return EINVAL;
+	case ARGP_KEY_END:
+		if (!args->campaign) {
+			argp_error(state, "--campaign is missing");
+		}
+		return 0;
+	default:
+		break;
+	}
+	for (size_t i = 0; i < sizeof(overrides) / sizeof(overrides[0]); i++) {
+		if (overrides[i].key == key && args->n_given < 32) {
+			args->given[args->n_given++] = (struct override){ overrides[i].option, arg };
+			args->redis_port = args->redis_port || key == OPT_REDIS_PORT;
+			args->metrics_port = args->metrics_port || key == OPT_METRICS_PORT;
+			return 0;
+		}
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static int complain(const char *fmt, ...) dr_printf(1, 2);
+
+static int complain(const char *fmt, ...)
+{
+	va_list va;
+
+	va_start(va, fmt);
+	(void)fputs("droverd: ", stderr);
+	(void)vfprintf(stderr, fmt, va);
+	(void)fputc('\n', stderr);
+	va_end(va);
+	return EXIT_USAGE;
+}
+
+static int load_options(struct dr_daemon *daemon, const struct arguments *args)
+{
+	char *message dr_cleanup(dr_freep) = NULL;
+	int r;
+
+	dr_options_init(&daemon->options);
+	r = dr_options_load(&daemon->options, args->config, &message);
+	for (size_t i = 0; r == 0 && i < args->n_given; i++) {
+		r = dr_conf_set(dr_option_table, dr_option_count, &daemon->options, args->given[i].option,
+			args->given[i].value, &message);
+	}
+	if (r < 0) {
+		return complain("%s", message ? message : strerrordesc_np(-r));
+	}
+	r = dr_log_parse_level(daemon->options.log_level, &dr_log_level);
+	return r < 0 ? complain("log level '%s' is none of error, warning, info, debug", daemon->options.log_level) : 0;
+}
+
+/* The campaign is over and nothing was asked for since: there is nothing to do. */
+static bool is_over(struct dr_daemon *daemon)
+{
+	json_t *status = NULL;
+	bool over = false;
+
+	if (dr_control_status_any(&daemon->folder, &status) == 0) {
+		const char *state = json_string_value(json_object_get(status, "state"));
+
+		over = dr_state_is_final(state);
+		if (over) {
+			(void)printf("campaign '%s' is over: %s\n", daemon->spec->name, state);
+		}
+		json_decref(status);
+	}
+	return over;
+}
+
+static int open_campaign(struct dr_daemon *daemon, const char *name)
+{
+	const char *base = daemon->options.base_path;
+	int r = dr_spec_name_ok(name) ? dr_folder_open(base, name, &daemon->folder) : -ENOENT;
+
+	if (r == -ENOENT) {
+		return complain("no campaign '%s' in %s", name, base);
+	}
+	if (r == 0) {
+		r = dr_folder_spec(&daemon->folder, &daemon->spec);
+	}
+	if (r < 0) {
+		return complain("campaign '%s' in %s cannot be read: %s", name, base, strerrordesc_np(-r));
+	}
+	daemon->logs_fd = openat(daemon->folder.fd, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (daemon->logs_fd < 0) {
+		return complain("%s/%s/logs: %s", base, name, strerrordesc_np(errno));
+	}
+	return 0;
+}
+
+static int open_file_system(struct dr_daemon *daemon)
+{
+	char identity[256];
+	int r = dr_fs_open_root(daemon->spec->fs_root, &daemon->fs);
+
+	if (r == 0) {
+		r = daemon->fs->ops->identity(daemon->fs, identity, sizeof(identity));
+	}
+	if (r < 0) {
+		return complain("%s cannot be opened: %s", daemon->spec->fs_root, strerrordesc_np(-r));
+	}
+	if (strcmp(identity, daemon->spec->fs_identity) != 0) {
+		return complain("%s is another file system than the campaign was started on", daemon->spec->fs_root);
+	}
+	return 0;
+}
+
+static int check_machine(struct dr_daemon *daemon)
+{
+	char *address dr_cleanup(dr_freep) = NULL;
+	uint16_t port;
+
+	if (dr_server_find(&daemon->redis_path) < 0) {
+		return complain("no redis-server in the PATH: install redis-server or valkey");
+	}
+	int r = dr_subnet_address(daemon->options.communication_subnet, &address);
+
+	if (r < 0) {
+		return complain("this host has no address in communication_subnet %s", daemon->options.communication_subnet);
+	}
+	if (daemon->redis_port_is_fatal) {
+		r = dr_port_find(address, daemon->options.redis_port, true, &port);
+		if (r < 0) {
+			return complain("port %u at %s for redis-server: %s", (unsigned)daemon->options.redis_port, address,
+				strerrordesc_np(-r));
+		}
+	}
+	r = dr_metrics_start(daemon);
+	if (r < 0 && daemon->metrics_port_is_fatal) {
+		return complain("port %u at %s for metrics: %s", (unsigned)daemon->options.metrics_port,
+			daemon->options.metrics_bind_address, strerrordesc_np(-r));
+	}
+	if (r < 0) {
+		dr_log(DR_LOG_WARNING, "no-status-server", "address=%s port=%u errno=%d next=\"goes on without\"",
+			daemon->options.metrics_bind_address, (unsigned)daemon->options.metrics_port, -r);
+	}
+	return 0;
+}
+
+static int set_signals(struct dr_daemon *daemon)
+{
+	sigset_t set;
+
+	/* Lease breaks are polled for; a peer that went away shows as an error of the call. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGIO, SIG_IGN);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGCHLD);
+	/* Before the first thread, so that all inherit it. */
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) {
+		return 1;
+	}
+	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	daemon->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return daemon->signal_fd < 0 || daemon->wake_fd < 0;
+}
+
+static void daemon_fini(struct dr_daemon *daemon)
+{
+	dr_http_stop(daemon->http);
+	dr_store_free(daemon->store);
+	dr_link_free(daemon->link);
+	dr_fs_close(daemon->fs);
+	json_decref(daemon->status);
+	dr_spec_free(daemon->spec);
+	dr_folder_fini(&daemon->folder);
+	dr_options_fini(&daemon->options);
+	free(daemon->host);
+	free(daemon->process);
+	free(daemon->redis_path);
+	dr_fd_closep(&daemon->logs_fd);
+	dr_fd_closep(&daemon->wake_fd);
+	dr_fd_closep(&daemon->signal_fd);
+	(void)pthread_mutex_destroy(&daemon->status_lock);
+}
+
+static int run(struct dr_daemon *daemon, const struct arguments *args)
+{
+	int status = load_options(daemon, args);
+
+	if (status == 0) {
+		status = open_campaign(daemon, args->campaign);
+	}
+	if (status != 0 || is_over(daemon)) {
+		return status;
+	}
+	if (set_signals(daemon) != 0) {
+		return complain("signals cannot be set up: %s", strerrordesc_np(errno));
+	}
+	status = open_file_system(daemon);
+	if (status == 0) {
+		status = check_machine(daemon);
+	}
+	if (status != 0) {
+		return status;
+	}
+	daemon->host = dr_process_host();
+	daemon->process = dr_process_name(daemon->host);
+	daemon->link = dr_link_new();
+	daemon->store = dr_store_new(daemon->link);
+	daemon->started_ms = dr_wall_ms();
+	return dr_daemon_run(daemon);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = { argp_options, parse, NULL,
+		"Works for a drover campaign: scans, moves, and leads when nobody else does.\vdroverd(8) tells more.", NULL,
+		NULL, NULL };
+	struct arguments args = { 0 };
+	struct dr_daemon daemon = { .logs_fd = -1, .wake_fd = -1, .signal_fd = -1, .lock_fd = -1 };
+
+	argp_err_exit_status = EXIT_USAGE;
+	if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) {
+		return EXIT_USAGE;
+	}
+	daemon.wants_dry_run = args.dry_run;
+	daemon.redis_port_is_fatal = args.redis_port;
+	daemon.metrics_port_is_fatal = args.metrics_port;
+	(void)pthread_mutex_init(&daemon.status_lock, NULL);
+	int status = run(&daemon, &args);
+
+	daemon_fini(&daemon);
+	return status;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef DR_STORE_SCRIPTS_H
+#define DR_STORE_SCRIPTS_H
+
+#include "store/store.h"
+
+/* One for each file of lua/, embedded at build; what each takes and returns stands at its head. */
+extern struct dr_script dr_script_advance;
+extern struct dr_script dr_script_beat;
+extern struct dr_script dr_script_claim;
+extern struct dr_script dr_script_giveback;
+extern struct dr_script dr_script_known;
+extern struct dr_script dr_script_leftovers;
+extern struct dr_script dr_script_open;
+extern struct dr_script dr_script_prime;
+extern struct dr_script dr_script_rates;
+extern struct dr_script dr_script_reap;
+extern struct dr_script dr_script_refresh;
+extern struct dr_script dr_script_retry;
+extern struct dr_script dr_script_settle_move;
+extern struct dr_script dr_script_settle_scan;
+extern struct dr_script dr_script_snapshot;
+extern struct dr_script dr_script_state;
+
+#endif

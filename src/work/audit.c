@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "work/audit.h"
+
+#include "base/fdio.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static int open_log(int logs_fd, const char *host, const char *kind)
+{
+	char *name dr_cleanup(dr_freep) = dr_xasprintf("%s.%s.log", host, kind);
+	int fd = openat(logs_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int dr_audit_open(struct dr_audit *audit, int logs_fd, const char *host)
+{
+	*audit = (struct dr_audit){ .fd_succeeded = -1, .fd_failed = -1 };
+	int fd = open_log(logs_fd, host, "succeeded");
+
+	if (fd < 0) {
+		return fd;
+	}
+	audit->fd_succeeded = fd;
+	fd = open_log(logs_fd, host, "failed");
+	if (fd < 0) {
+		return fd;
+	}
+	audit->fd_failed = fd;
+	return 0;
+}
+
+void dr_audit_fini(struct dr_audit *audit)
+{
+	dr_fd_closep(&audit->fd_succeeded);
+	dr_fd_closep(&audit->fd_failed);
+	dr_buf_fini(&audit->succeeded);
+	dr_buf_fini(&audit->failed);
+}
+
+static void put_time(struct dr_buf *line)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char text[32];
+
+	(void)gmtime_r(&now, &tm);
+	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	dr_buf_put(line, text, strlen(text));
+}
+
+static void put_path(struct dr_buf *line, const struct dr_chunk_file *file)
+{
+	dr_buf_put(line, " path=\"", 7);
+	dr_text_escape(line, file->dir, file->dir_len);
+	if (file->dir_len > 0) {
+		dr_buf_put(line, "/", 1);
+	}
+	dr_text_escape(line, file->name, file->name_len);
+	dr_buf_put(line, "\"\n", 2);
+}
+
+void dr_audit_moved(struct dr_audit *audit, const struct dr_chunk_file *file, uint64_t bytes, const char *from,
+	const char *to)
+{
+	char fid[DR_FID_TEXT_SIZE];
+
+	put_time(&audit->succeeded);
+	dr_buf_printf(&audit->succeeded, " succeeded fid=%s bytes=%" PRIu64 " layout=\"%s\" to=\"%s\"",
+		dr_fid_format(&file->fid, fid), bytes, from, to);
+	put_path(&audit->succeeded, file);
+}
+
+void dr_audit_not_moved(struct dr_audit *audit, const struct dr_chunk_file *file,
+	const struct dr_outcome *outcome)
+{
+	char fid[DR_FID_TEXT_SIZE];
+	const char *error = outcome->error ? strerrorname_np(-outcome->error) : "none";
+
+	put_time(&audit->failed);
+	dr_buf_printf(&audit->failed, " %s step=%s error=%s fid=%s bytes=%" PRIu64, dr_class_name(outcome->class),
+		dr_step_name(outcome->step), error ? error : "unknown", dr_fid_format(&file->fid, fid),
+		outcome->bytes);
+	put_path(&audit->failed, file);
+}
+
+static void flush(int fd, struct dr_buf *lines)
+{
+	if (lines->len == 0) {
+		return;
+	}
+	int r = dr_write_full(fd, lines->data, lines->len);
+
+	if (r < 0) {
+		dr_log_limited(60, DR_LOG_ERROR, "audit-log-not-written", "errno=%d next=\"the campaign goes on\"", -r);
+	}
+	dr_buf_clear(lines);
+}
+
+void dr_audit_flush(struct dr_audit *audit)
+{
+	flush(audit->fd_succeeded, &audit->succeeded);
+	flush(audit->fd_failed, &audit->failed);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "work/copy.h"
+
+#include <xxhash.h>
+
+/* Fills the buffer from off up to end. @return bytes, all of them */
+static ssize_t read_whole(struct dr_file *file, uint8_t *buffer, size_t len, uint64_t off)
+{
+	size_t have = 0;
+
+	while (have < len) {
+		ssize_t n = file->fs->ops->read(file, buffer + have, len - have, off + have);
+
+		if (n == -EINTR) {
+			continue;
+		}
+		if (n < 0) {
+			return n;
+		}
+		if (n == 0) {
+			/* The size was read under the lease: an end before it is an error of the read. */
+			return -EIO;
+		}
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
+
+static int copy_extent(struct dr_file *file, struct dr_vol *vol, uint64_t start, uint64_t end, uint8_t *buffer,
+	size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
+{
+	const struct dr_fs_driver *ops = file->fs->ops;
+
+	for (uint64_t off = start; off < end;) {
+		/* Buffers end at multiples of their size, so that stripes are not cut anew each time. */
+		uint64_t room = buffer_bytes - off % buffer_bytes;
+		size_t len = (size_t)(end - off < room ? end - off : room);
+
+		int r = tick ? tick(ctx) : 0;
+
+		if (r < 0) {
+			return r;
+		}
+		if (ops->lease_check(file) != 1) {
+			return -ECANCELED;
+		}
+		ssize_t n = read_whole(file, buffer, len, off);
+
+		if (n < 0) {
+			return (int)n;
+		}
+		r = ops->vol_write(vol, buffer, len, off, ret_ost);
+
+		if (r < 0) {
+			return r;
+		}
+		off += len;
+	}
+	return 0;
+}
+
+int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer, size_t buffer_bytes,
+	dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
+{
+	const struct dr_fs_driver *ops = file->fs->ops;
+	uint64_t off = 0;
+
+	while (off < size) {
+		uint64_t start, end;
+		int r = ops->next_data(file, off, &start, &end);
+
+		if (r == -ENXIO) {
+			break;
+		}
+		if (r < 0) {
+			return r;
+		}
+		if (end > size) {
+			end = size;
+		}
+		if (start >= end) {
+			break;
+		}
+		r = copy_extent(file, vol, start, end, buffer, buffer_bytes, tick, ctx, ret_ost);
+		if (r < 0) {
+			return r;
+		}
+		off = end;
+	}
+	return ops->vol_truncate(vol, size);
+}
+
+int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer, size_t buffer_bytes)
+{
+	const struct dr_fs_driver *ops = file->fs->ops;
+
+	for (uint64_t off = 0; off < size;) {
+		size_t len = size - off < buffer_bytes ? (size_t)(size - off) : buffer_bytes;
+		size_t have = 0;
+
+		if (ops->lease_check(file) != 1) {
+			return -ECANCELED;
+		}
+		ssize_t n = read_whole(file, buffer, len, off);
+
+		if (n < 0) {
+			return (int)n;
+		}
+		XXH64_hash_t want = XXH64(buffer, len, 0);
+
+		while (have < len) {
+			n = ops->vol_read(vol, buffer + have, len - have, off + have);
+			if (n <= 0) {
+				return n < 0 ? (int)n : -EILSEQ;
+			}
+			have += (size_t)n;
+		}
+		if (XXH64(buffer, len, 0) != want) {
+			return -EILSEQ;
+		}
+		off += len;
+	}
+	return 0;
+}
