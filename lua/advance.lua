@@ -2,6 +2,7 @@
 -- ARGV: epoch, number of rounds at most, the round that the leader believes in, frontiers for the next round...
 -- Returns {0} work is left; {1, round} a new round began; {2, ms until the next retry}; {3, state} it is over;
 -- {4} the round is another one, ask again.
+open_gate()
 local state = redis.call('HGET', META, 'state')
 if state ~= 'running' then return { 0 } end
 local l = redis.call('HMGET', LEDGER, 'scan_pending', 'scan_active', 'pending', 'in_progress')

@@ -1,5 +1,6 @@
 -- Takes a job. ARGV: epoch, kind, consumer
 -- Returns {1, id, deliveries, payload, progress, files, attempt, OSTs set aside, settles so far} or {0, why}.
+open_gate()
 local kind, who = ARGV[2], ARGV[3]
 local m = redis.call('HMGET', META, 'state', 'scan_hold', 'aside')
 if m[1] ~= 'running' then return { 0, m[1] or 'empty' } end

@@ -1,5 +1,6 @@
 -- A leader takes its freshly started server. ARGV: 0, campaign id, epoch, prime (1: the first leader ever), host
 -- Returns: state, or an error when the data is not this campaign's.
+open_gate()
 local id = redis.call('HGET', META, 'id')
 if not id then
   if ARGV[4] ~= '1' then

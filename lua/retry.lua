@@ -1,6 +1,7 @@
 -- Leftovers go back into the move queue. ARGV: epoch, mode (due: whose time has come; all), reopen (1: also when
 -- the campaign is over), limit (chunks), classes...
 -- Returns {files, 1 if more is there}, or {-1} when the campaign is over.
+open_gate() -- what comes back takes no more room than what it replaces
 local state = redis.call('HGET', META, 'state')
 local live = state == 'running' or state == 'paused'
 if not live and not (ARGV[3] == '1' and state ~= 'created') then return { -1 } end

@@ -9,6 +9,8 @@ local seq = tonumber(ARGV[5])
 if tonumber(redis.call('HGET', key, id .. ':seq') or 0) < seq then
   local at = 11
   local n_errors = tonumber(ARGV[at])
+  -- A settle that queues files may be refused when memory is full; one that only frees must not be.
+  if ARGV[at + n_errors + 1] == '0' then open_gate() end
   for i = 1, n_errors do
     redis.call('RPUSH', ERRORS, ARGV[at + i])
     redis.call('LTRIM', ERRORS, 0, 999)

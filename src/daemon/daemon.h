@@ -32,7 +32,7 @@ struct dr_daemon {
 	uint64_t epoch;
 	struct dr_link *link;
 	struct dr_store *store; /* the loop's own connection */
-	struct dr_work *work;	/* NULL until the campaign's mode is known */
+	struct dr_work *work;	/* NULL until the campaign's mode is known; set under status_lock */
 	char **dead;		/* processes found dead, told to the next reap */
 	size_t n_dead;
 

@@ -24,6 +24,7 @@
 #define BEAT_NS 1000000000ull
 #define ELECT_NS 200000000ull
 #define TICK_MS 100
+#define LEAVE_NS 5000000000ull
 
 static void tell_systemd(const char *text)
 {
@@ -150,7 +151,7 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 	const char *state = dr_reply_str(reply, 0, NULL);
 	bool dry_run = strcmp(dr_reply_str(reply, 3, NULL), "1") == 0;
 
-	if (!daemon->work && !daemon->stop) {
+	if (!daemon->work && !daemon->stop && !dr_state_is_final(state)) {
 		if (daemon->wants_dry_run && !dry_run) {
 			dr_log(DR_LOG_ERROR, "not-a-dry-run", "campaign=%s next=\"start without --dry-run\"", daemon->spec->name);
 			give_up(daemon, 2);
@@ -167,8 +168,12 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 			.wake_fd = daemon->wake_fd,
 			.dry_run = dry_run,
 		};
-		int r = dr_work_start(&config, &daemon->work);
+		struct dr_work *work = NULL;
+		int r = dr_work_start(&config, &work);
 
+		(void)pthread_mutex_lock(&daemon->status_lock);
+		daemon->work = work;
+		(void)pthread_mutex_unlock(&daemon->status_lock);
 		if (r < 0) {
 			dr_log(DR_LOG_ERROR, "workers-not-started", "errno=%d", -r);
 			give_up(daemon, 1);
@@ -176,7 +181,9 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 		}
 		tell_systemd("READY=1");
 	}
-	dr_work_set_running(daemon->work, strcmp(state, "running") == 0);
+	if (daemon->work) {
+		dr_work_set_running(daemon->work, strcmp(state, "running") == 0);
+	}
 	if (dr_state_is_final(state)) {
 		daemon->over = true;
 	}
@@ -366,6 +373,8 @@ int dr_daemon_run(struct dr_daemon *daemon)
 		dr_link_stop(daemon->link); /* nobody is there to give jobs back to */
 	}
 	if (daemon->work) {
+		/* The server may die just now: then the jobs in hand go stale, and nobody waits for it for ever. */
+		dr_link_stop_at(daemon->link, dr_now_ns() + LEAVE_NS);
 		dr_work_stop(daemon->work);
 	}
 	if (daemon->role == DR_LEADER && daemon->over) {
@@ -378,6 +387,8 @@ int dr_daemon_run(struct dr_daemon *daemon)
 		wait_for_followers(daemon);
 	}
 	dr_lead_end(daemon);
+	dr_http_stop(daemon->http);
+	daemon->http = NULL;
 	dr_link_stop(daemon->link);
 	dr_work_free(daemon->work);
 	daemon->work = NULL;

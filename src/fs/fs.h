@@ -120,7 +120,8 @@ struct dr_fs_driver {
 	/*
 	 * Opens a regular file of the directory to move it, never following a symlink. fid may be
 	 * NULL: whatever file has the name.
-	 * @error ENOENT gone, or the name is of another FID or type now; EPERM, EACCES, EROFS
+	 * @error ENOENT gone, or the name is of another FID or type now (a driver may find that out only in
+	 *        file_layout or file_stat, with the same error); EPERM, EACCES, EROFS
 	 */
 	int (*file_open)(struct dr_dir *dir, const char *name, const struct dr_fid *fid,
 		struct dr_file **ret_file);
@@ -136,8 +137,11 @@ struct dr_fs_driver {
 	int (*file_stat)(struct dr_file *file, struct dr_stat *ret_stat);
 	/* Appends the layout's bytes. @error ENODATA none; EBADMSG the file is a foreign copy of another's stub */
 	int (*file_layout)(struct dr_file *file, struct dr_buf *out);
-	/* A number that changes whenever the file's data does. */
-	int (*data_version)(struct dr_file *file, uint64_t *ret_version);
+	/*
+	 * A number that changes whenever the file's data does. now: what file_stat just gave, or NULL; a driver whose
+	 * version is made of attributes is spared a call by it.
+	 */
+	int (*data_version)(struct dr_file *file, const struct dr_stat *now, uint64_t *ret_version);
 	/*
 	 * @return bytes read, 0 at the end of the file only; may be short
 	 * @error ECANCELED the lease was lost while waiting; EIO, ENODEV the OST does not give the data

@@ -167,13 +167,12 @@ struct xattr_request {
 #define SYS_getxattrat 464
 #endif
 
-/* The stub's xattr into dir->value, without opening the stub. @return its length */
-static ssize_t entry_value(struct lab_dir *dir, const char *name)
+static ssize_t entry_value_sized(struct lab_dir *dir, const char *name, size_t size)
 {
 	if (!dir->no_getxattrat) {
 		struct xattr_request request = {
 			.value = (uintptr_t)dir->value,
-			.size = sizeof(dir->value),
+			.size = (uint32_t)size,
 		};
 		long n = syscall(SYS_getxattrat, dir->local.fd, name, AT_SYMLINK_NOFOLLOW, DR_LAB_XATTR,
 			&request, sizeof(request));
@@ -184,8 +183,15 @@ static ssize_t entry_value(struct lab_dir *dir, const char *name)
 	}
 	char path[32 + NAME_MAX + 1];
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir->local.fd, name);
-	ssize_t n = lgetxattr(path, DR_LAB_XATTR, dir->value, sizeof(dir->value));
+	ssize_t n = lgetxattr(path, DR_LAB_XATTR, dir->value, size);
 	return n < 0 ? -errno : n;
+}
+
+/* The stub's xattr into dir->value, without opening the stub. @return its length */
+static ssize_t entry_value(struct lab_dir *dir, const char *name)
+{
+	ssize_t n = entry_value_sized(dir, name, DR_LAB_VALUE_USUAL);
+	return n == -ERANGE ? entry_value_sized(dir, name, sizeof(dir->value)) : n;
 }
 
 /* A large layout: its place is named by the whole FID, which only the open file tells. */
@@ -266,31 +272,52 @@ static int lab_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat *
 
 /* ---- files ---- */
 
+/* Is it the file that the caller means? Once asked and found so, it stays so: the descriptor is open. */
+int dr_lab_file_verify(struct dr_lab_file *file)
+{
+	if (file->verified) {
+		return 0;
+	}
+	struct dr_stat st;
+	struct dr_fid now;
+	int r = dr_local_stat(file->fd, "", AT_EMPTY_PATH, &st);
+	if (r == 0 && (!S_ISREG(st.mode) || st.dev != file->lab->ns_dev)) {
+		return -ENOENT;
+	}
+	r = r < 0 ? r : dr_lab_fid_of_ino(file->lab, file->fd, st.ino, &now);
+	if (r < 0) {
+		return r;
+	}
+	if (dr_fid_is_zero(&file->fid)) {
+		file->fid = now;
+	}
+	file->verified = dr_fid_equal(&file->fid, &now);
+	return file->verified ? 0 : -ENOENT;
+}
+
+/*
+ * With a FID the file is looked at no sooner than file_layout and file_stat do it anyway: a dry run lives on the
+ * number of its system calls. Before anything is made for it, vol_create looks at all of the FID.
+ */
 static int lab_file_open(struct dr_dir *base, const char *name, const struct dr_fid *fid,
 	struct dr_file **ret_file)
 {
 	struct lab_dir *dir = dir_of(base);
-	struct dr_stat st;
-	int fd dr_cleanup(dr_fd_closep) = dr_local_file_open(dir->local.fd, name, &st);
+	int fd = dr_local_open(dir->local.fd, name);
 	if (fd < 0) {
 		return fd;
-	}
-	if (st.dev != dir->lab->ns_dev) {
-		return -EXDEV; /* something is mounted on the stub */
-	}
-	struct dr_fid now;
-	int r = dr_lab_fid_of_ino(dir->lab, fd, st.ino, &now);
-	if (r < 0) {
-		return r;
-	}
-	if (fid && !dr_fid_equal(fid, &now)) {
-		return -ENOENT;
 	}
 	struct dr_lab_file *file = dr_xcalloc(1, sizeof(*file));
 	file->base.fs = base->fs;
 	file->lab = dir->lab;
-	file->fd = dr_steal_fd(&fd);
-	file->fid = now;
+	file->fd = fd;
+	file->fid = fid ? *fid : (struct dr_fid){ 0 };
+	int r = dr_fid_is_zero(&file->fid) ? dr_lab_file_verify(file) : 0;
+	if (r < 0) {
+		dr_fd_closep(&file->fd);
+		free(file);
+		return r;
+	}
 	*ret_file = &file->base;
 	return 0;
 }
@@ -321,7 +348,6 @@ static int lab_lease_take(struct dr_file *base)
 		return r;
 	}
 	file->leased = true;
-	file->stat_fresh = false;
 	return 0;
 }
 
@@ -346,19 +372,28 @@ static void lab_lease_release(struct dr_file *base)
 static int lab_file_stat(struct dr_file *base, struct dr_stat *ret_stat)
 {
 	struct dr_lab_file *file = file_of(base);
-	if (file->stat_fresh) {
-		/* Of the same look as the data version just given: the two belong together. */
-		file->stat_fresh = false;
-		*ret_stat = file->stat;
-		return 0;
+	struct dr_stat st;
+	int r = dr_local_stat(file->fd, "", AT_EMPTY_PATH, &st);
+	if (r < 0) {
+		return r;
 	}
-	return dr_local_stat(file->fd, "", AT_EMPTY_PATH, ret_stat);
+	if (!S_ISREG(st.mode) || !dr_lab_fid_is_ino(&file->fid, st.ino)) {
+		return -ENOENT;
+	}
+	*ret_stat = st;
+	return 0;
 }
 
 static int lab_file_layout(struct dr_file *base, struct dr_buf *out)
 {
 	struct dr_lab_file *file = file_of(base);
-	return dr_lab_layout_of(file->lab, file->fd, &file->fid, out);
+	int r = dr_lab_layout_of(file->lab, file->fd, &file->fid, out);
+	if (r == -EBADMSG || r == -ENODATA) {
+		/* Another file under the name, or this one with a strange layout? */
+		int other = dr_lab_file_verify(file);
+		r = other < 0 ? other : r;
+	}
+	return r;
 }
 
 static uint64_t mix(uint64_t hash, uint64_t v)
@@ -375,14 +410,12 @@ uint64_t dr_lab_version(const struct dr_stat *st)
 	return mix(hash, st->ino);
 }
 
-static int lab_data_version(struct dr_file *base, uint64_t *ret_version)
+static int lab_data_version(struct dr_file *base, const struct dr_stat *now, uint64_t *ret_version)
 {
-	struct dr_lab_file *file = file_of(base);
-	file->stat_fresh = false;
-	int r = dr_local_stat(file->fd, "", AT_EMPTY_PATH, &file->stat);
+	struct dr_stat st;
+	int r = now ? 0 : lab_file_stat(base, &st);
 	if (r == 0) {
-		file->stat_fresh = true;
-		*ret_version = dr_lab_version(&file->stat);
+		*ret_version = dr_lab_version(now ? now : &st);
 	}
 	return r;
 }

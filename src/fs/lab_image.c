@@ -65,11 +65,6 @@ static int make_folders(int dir_fd, uint32_t n_osts)
 		if (mkdirat(dir_fd, path, 0755) < 0) {
 			return -errno;
 		}
-		for (uint32_t bucket = 0; bucket < DR_LAB_BUCKETS; bucket++) {
-			if (mkdirat(dir_fd, dr_lab_bucket_path(ost, bucket, path), 0755) < 0) {
-				return -errno;
-			}
-		}
 	}
 	return 0;
 }

@@ -14,7 +14,7 @@
  *   DIR/lab.json        format version, number of OSTs and MDTs, identity (a random word)
  *   DIR/lab.state       mapped by every user: struct dr_lab_state
  *   DIR/ns/             the name space
- *   DIR/OST0000/dNN/    objects; NN = object id mod 32, decimal, two digits
+ *   DIR/OST0000/dNN/    objects; NN = object id mod 32, decimal, two digits; made with its first object
  *   DIR/layouts/        layouts too large for an xattr
  *   DIR/journal/        one file per process that has the lab open: its volatile files
  *   DIR/archive/        the data of released files, named by FID (the HSM back end)

@@ -143,8 +143,12 @@ int dr_lab_layout_of(struct dr_lab *lab, int fd, const struct dr_fid *fid, struc
 {
 	for (int tries = 0; tries < 10; tries++) {
 		size_t before = out->len;
-		dr_buf_reserve(out, DR_LAB_VALUE_MAX);
-		ssize_t n = fgetxattr(fd, DR_LAB_XATTR, out->data + before, DR_LAB_VALUE_MAX);
+		dr_buf_reserve(out, DR_LAB_VALUE_USUAL);
+		ssize_t n = fgetxattr(fd, DR_LAB_XATTR, out->data + before, DR_LAB_VALUE_USUAL);
+		if (n < 0 && errno == ERANGE) {
+			dr_buf_reserve(out, DR_LAB_VALUE_MAX);
+			n = fgetxattr(fd, DR_LAB_XATTR, out->data + before, DR_LAB_VALUE_MAX);
+		}
 		if (n < 0) {
 			return errno == ERANGE ? -EBADMSG : -errno;
 		}

@@ -237,9 +237,19 @@ int dr_lab_object_create_named(struct dr_lab *lab, const struct dr_layout_object
 	default:
 		break;
 	}
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	char path[OBJECT_PATH_SIZE];
 	object_path(obj, owner, path);
-	int fd = openat(lab->dir_fd, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(lab->dir_fd, path, flags, 0600);
+	if (fd < 0 && errno == ENOENT) {
+		/* The first object in this folder: a lab is made without them. */
+		char bucket[16];
+		dr_lab_bucket_path(obj->ost, obj->fid.oid % DR_LAB_BUCKETS, bucket);
+		if (mkdirat(lab->dir_fd, bucket, 0755) < 0 && errno != EEXIST) {
+			return -errno;
+		}
+		fd = openat(lab->dir_fd, path, flags, 0600);
+	}
 	if (fd < 0) {
 		return -errno;
 	}
@@ -317,7 +327,7 @@ static int each_in_bucket(struct dr_lab *lab, uint32_t ost, uint32_t bucket, dr_
 			O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 	};
 	if (dir.fd < 0) {
-		return -errno;
+		return errno == ENOENT ? 0 : -errno; /* it never had an object */
 	}
 	for (;;) {
 		struct dr_entry entry;

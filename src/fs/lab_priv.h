@@ -29,6 +29,8 @@ static inline bool dr_lab_fid_is_ino(const struct dr_fid *fid, uint64_t ino)
  * value stands for to out. A layout of a file that `fid` does not name is EBADMSG.
  */
 #define DR_LAB_VALUE_MAX 4096
+/* Tried first: the kernel makes and clears a buffer of the size that is asked for, in every call. */
+#define DR_LAB_VALUE_USUAL 192
 struct dr_lab_value {
 	size_t len;
 	uint8_t bytes[DR_LAB_VALUE_MAX];
@@ -181,12 +183,13 @@ struct dr_lab_file {
 	struct dr_lab *lab;
 	int fd;
 	struct dr_fid fid;
+	bool verified; /* that it is the file of that FID, generation and all */
 	bool locked, leased;
-	bool stat_fresh; /* stat is from the last look of data_version(), and not yet given out */
-	struct dr_stat stat;
 	struct dr_lab_reader *reader; /* from the first read on */
 };
 
+/* @error ENOENT the file is not the one that its FID names */
+dr_nodiscard int dr_lab_file_verify(struct dr_lab_file *file);
 uint64_t dr_lab_version(const struct dr_stat *st);
 int dr_lab_vol_create(struct dr_file *file, const struct dr_layout *layout, struct dr_vol **ret_vol,
 	uint32_t *ret_ost);

@@ -96,8 +96,12 @@ int dr_lab_vol_create(struct dr_file *base, const struct dr_layout *layout, stru
 	uint32_t *ret_ost)
 {
 	struct dr_lab_file *file = file_of(base);
+	int r = dr_lab_file_verify(file);
+	if (r < 0) {
+		return r;
+	}
 	struct dr_layout *own dr_cleanup(dr_layout_freep) = dr_layout_copy(layout);
-	int r = dr_lab_layout_finish(file->lab, own, &file->fid, ret_ost);
+	r = dr_lab_layout_finish(file->lab, own, &file->fid, ret_ost);
 	r = r < 0 ? r : check_dom(file, own);
 	if (r < 0) {
 		return r;

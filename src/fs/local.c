@@ -164,26 +164,35 @@ int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat)
 	return 0;
 }
 
-int dr_local_file_open(int dirfd, const char *name, struct dr_stat *ret_stat)
+int dr_local_open(int dirfd, const char *name)
 {
 	/* O_NONBLOCK: neither a fifo nor somebody's write lease may hold us up. */
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd dr_cleanup(dr_fd_closep) = openat(dirfd, name, flags | O_NOATIME);
+	int fd = openat(dirfd, name, flags | O_NOATIME);
 	if (fd < 0 && errno == EPERM) {
 		/* O_NOATIME is for the owner and root. */
 		fd = openat(dirfd, name, flags);
 	}
+	if (fd >= 0) {
+		return fd;
+	}
+	switch (errno) {
+	case ELOOP: /* a symlink by now */
+	case ENXIO: /* a socket */
+	case ENODEV:
+		return -ENOENT;
+	case EWOULDBLOCK:
+		return -EBUSY;
+	default:
+		return -errno;
+	}
+}
+
+int dr_local_file_open(int dirfd, const char *name, struct dr_stat *ret_stat)
+{
+	int fd dr_cleanup(dr_fd_closep) = dr_local_open(dirfd, name);
 	if (fd < 0) {
-		switch (errno) {
-		case ELOOP: /* a symlink by now */
-		case ENXIO: /* a socket */
-		case ENODEV:
-			return -ENOENT;
-		case EWOULDBLOCK:
-			return -EBUSY;
-		default:
-			return -errno;
-		}
+		return fd;
 	}
 	struct dr_stat st;
 	int r = dr_local_stat(fd, "", AT_EMPTY_PATH, &st);

@@ -29,6 +29,8 @@ dr_nodiscard int dr_local_dir_next(struct dr_local_dir *dir, struct dr_entry *re
 
 /* statx of name in fd, or of fd itself ("", AT_EMPTY_PATH). */
 dr_nodiscard int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat);
+/* Opens whatever the name is of, for reading, as the next one does. */
+dr_nodiscard int dr_local_open(int dirfd, const char *name);
 /*
  * Opens a regular file for reading, without following a symlink and without touching its atime.
  * @error ENOENT also for what is no regular file; EBUSY a write lease on it

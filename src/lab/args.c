@@ -61,12 +61,13 @@ void dr_say_path(int err, const char *doing, const void *path, size_t len)
 static void tell_bad_option(const struct argp_state *state)
 {
 	const char *word = state->next > 0 ? state->argv[state->next - 1] : "";
-	dr_cleanup(dr_freep) char *quoted = dr_quote(word, strlen(word));
+	size_t len = strlen(word);
+	dr_cleanup(dr_freep) char *quoted = dr_quote(word, len);
 
 	for (const struct argp_option *o = state->root_argp->options; o && (o->name || o->key);
 		o++) {
-		if (o->name && o->arg && strncmp(word, "--", 2) == 0 &&
-			strcmp(word + 2, o->name) == 0) {
+		if (o->name && o->arg && len > 2 && strncmp(word, "--", 2) == 0 &&
+			strncmp(word + 2, o->name, len - 2) == 0) {
 			dr_say("option '%s' needs a value", quoted);
 			return;
 		}
@@ -78,10 +79,11 @@ static void tell_bad_option(const struct argp_state *state)
 /* Only the main thread is there yet: NOLINTBEGIN(concurrency-mt-unsafe) */
 static __attribute__((noreturn)) void print_help(const struct argp_state *state)
 {
-	dr_cleanup(dr_freep) char *name = dr_xasprintf("drover-lab %s", state->argv[0]);
+	char *name = dr_xasprintf("drover-lab %s", state->argv[0]);
 
 	argp_help(state->root_argp, stdout,
 		ARGP_HELP_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG | ARGP_HELP_POST_DOC, name);
+	free(name);
 	exit(fflush(stdout) == 0 ? DR_EXIT_OK : DR_EXIT_FAILED);
 }
 /* NOLINTEND(concurrency-mt-unsafe) */

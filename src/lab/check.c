@@ -160,12 +160,15 @@ static uint64_t check_journals(struct dr_check *check)
 	return n_held;
 }
 
-/* Others hold a read lock on the state while they have the lab open. */
-static bool is_busy(const struct dr_lab *lab)
+bool dr_check_busy(struct dr_check *check)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	return fcntl(lab->state_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	/* Others hold a read lock on the state while they have the lab open. */
+	if (fcntl(check->lab->state_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+		check->busy = true;
+	}
+	return check->busy;
 }
 
 static void note(uint64_t n, const char *what)
@@ -263,7 +266,7 @@ int dr_cmd_check(int argc, char **argv)
 		return r;
 	}
 	check.lab = lab;
-	check.busy = is_busy(lab);
+	(void)dr_check_busy(&check);
 	r = run_check(&check, n_journals);
 	dr_index_fini(&check.files);
 	dr_index_fini(&check.objects);

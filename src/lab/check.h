@@ -44,6 +44,8 @@ struct dr_check {
 		n_leftovers;
 };
 
+/* Looks again whether others have the lab open, and keeps it in `busy` once they had. */
+bool dr_check_busy(struct dr_check *check);
 /* One line on stdout, "fault: ...". */
 void dr_check_fault(struct dr_check *check, const char *fmt, ...) dr_printf(2, 3);
 /* The path of a file by its number, quoted; malloc'ed. */

@@ -49,11 +49,11 @@ static int judge_unnamed(struct ost *ost, const char *where, const struct dr_lay
 	}
 	if (exists < 0) {
 		/* Whether the file is there, only the walk could tell; it can, if nothing moved meanwhile. */
-		if (check->whole && !check->busy) {
+		if (check->whole && !dr_check_busy(check)) {
 			return free_object(ost, where, obj, owner);
 		}
 		check->n_unknown++;
-	} else if (check->busy) {
+	} else if (dr_check_busy(check)) {
 		check->n_unfinished++;
 	} else if (!file) {
 		check->n_open++;
@@ -168,7 +168,7 @@ static void compare_usage(struct ost *ost)
 	struct dr_lab_ost *state = &ost->check->lab->state->ost[ost->index];
 	int64_t used = atomic_load(&state->used_bytes), objects = atomic_load(&state->objects);
 
-	if (ost->check->busy) {
+	if (dr_check_busy(ost->check)) {
 		return;
 	}
 	if (used != (int64_t)ost->used) {
@@ -212,14 +212,14 @@ static int judge_leftover(struct ost *none, int dirfd, const char *folder, const
 
 	if (!parse_fid(name, &fid)) {
 		/* A temporary file of somebody at work has another name. */
-		if (!check->busy && name[0] != '.') {
+		if (!dr_check_busy(check) && name[0] != '.') {
 			dr_cleanup(dr_freep) char *quoted = dr_quote(name, strlen(name));
 			dr_check_fault(check, "%s/%s is not named by a FID", folder, quoted);
 		}
 		return 0;
 	}
 	exists = file_of(check, &fid) ? 1 : dr_lab_fid_exists(check->lab, &fid);
-	if (exists == 0 || (exists < 0 && check->whole && !check->busy)) {
+	if (exists == 0 || (exists < 0 && check->whole && !dr_check_busy(check))) {
 		check->n_leftovers += unlinkat(dirfd, name, 0) == 0;
 	}
 	return 0;

@@ -24,6 +24,7 @@ struct dr_link {
 	struct dr_endpoint endpoint;
 	bool there;   /* an endpoint was set and not taken back */
 	bool stopped;
+	uint64_t stop_ns; /* 0: never */
 	uint64_t generation;
 };
 
@@ -104,6 +105,13 @@ void dr_link_stop(struct dr_link *link)
 	(void)pthread_mutex_unlock(&link->lock);
 }
 
+void dr_link_stop_at(struct dr_link *link, uint64_t ns)
+{
+	(void)pthread_mutex_lock(&link->lock);
+	link->stop_ns = ns;
+	(void)pthread_mutex_unlock(&link->lock);
+}
+
 uint64_t dr_link_epoch(struct dr_link *link)
 {
 	(void)pthread_mutex_lock(&link->lock);
@@ -156,7 +164,7 @@ static int link_wait(struct dr_link *link, uint64_t generation, unsigned ms)
 			break;
 		}
 	}
-	stopped = link->stopped;
+	stopped = link->stopped || (link->stop_ns && dr_now_ns() > link->stop_ns);
 	(void)pthread_mutex_unlock(&link->lock);
 	return stopped ? -ECANCELED : 0;
 }

@@ -29,6 +29,8 @@ void dr_link_free(struct dr_link *link);
 void dr_link_set(struct dr_link *link, const struct dr_endpoint *endpoint);
 /* From now on every call that would wait returns -ECANCELED. */
 void dr_link_stop(struct dr_link *link);
+/* From then on (dr_now_ns()) a call that would wait returns -ECANCELED; one that is answered still succeeds. */
+void dr_link_stop_at(struct dr_link *link, uint64_t ns);
 /* 0: none so far. */
 uint64_t dr_link_epoch(struct dr_link *link);
 

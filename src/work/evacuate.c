@@ -171,7 +171,8 @@ static int look_at_layout(struct move *move)
 		r = r < 0 ? -EBADMSG : 0;
 	}
 	if (r < 0) {
-		conclude_error(move, DR_STEP_LAYOUT, r);
+		/* A driver may notice only now that the name is another file's. */
+		conclude_error(move, r == -ENOENT ? DR_STEP_OPEN : DR_STEP_LAYOUT, r);
 		return 0;
 	}
 	if (look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN)) {
@@ -237,15 +238,15 @@ static int prepare(struct move *move, bool in_group)
 		return 0;
 	}
 	r = ops->file_stat(move->source, &move->st);
-	if (r == 0 && (move->st.immutable || move->st.append)) {
-		conclude(move, DR_REFUSED, DR_STEP_OPEN, -EPERM);
-		return 0;
-	}
 	if (r == 0) {
-		r = ops->data_version(move->source, &move->version);
+		r = ops->data_version(move->source, &move->st, &move->version);
 	}
 	if (r < 0) {
-		conclude_error(move, DR_STEP_VERSION, r);
+		conclude_error(move, r == -ENOENT ? DR_STEP_OPEN : DR_STEP_VERSION, r);
+		return 0;
+	}
+	if (move->st.immutable || move->st.append) {
+		conclude(move, DR_REFUSED, DR_STEP_OPEN, -EPERM);
 		return 0;
 	}
 	return 1;
@@ -399,7 +400,7 @@ static void finish(struct move *move)
 		r = -EIO;
 	}
 	if (r == 0) {
-		r = ops->data_version(move->source, &version);
+		r = ops->data_version(move->source, NULL, &version);
 	}
 	if (r < 0) {
 		conclude_error(move, DR_STEP_VERSION, r);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "campaign/frontier.h"
+
+#include "unit.h"
+
+#include <string.h>
+
+START_TEST(frontier__gives_back_every_directory)
+{
+	struct dr_frontier frontier dr_cleanup(dr_frontier_fini) = { .round = 2 };
+	struct dr_frontier again dr_cleanup(dr_frontier_fini) = { 0 };
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+	char deep[8000];
+
+	memset(deep, 'd', sizeof(deep));
+	dr_frontier_push(&frontier, "", 0, 0);
+	dr_frontier_push(&frontier, "a", 1, UINT64_MAX);
+	dr_frontier_push(&frontier, "a/\xff\n", 4, 7);
+	dr_frontier_push(&frontier, deep, sizeof(deep), 1ull << 62);
+	dr_frontier_encode(&frontier, 0, frontier.n, &bytes);
+	ck_assert_int_eq(dr_frontier_decode(bytes.data, bytes.len, &again), 0);
+	ck_assert_uint_eq(again.round, 2);
+	ck_assert_uint_eq(again.n, frontier.n);
+	for (size_t i = 0; i < again.n; i++) {
+		ck_assert_uint_eq(again.dirs[i].len, frontier.dirs[i].len);
+		ck_assert_mem_eq(again.dirs[i].path, frontier.dirs[i].path, again.dirs[i].len + 1);
+		ck_assert_uint_eq(again.dirs[i].position, frontier.dirs[i].position);
+	}
+}
+END_TEST
+
+START_TEST(frontier__encodes_a_part_on_its_own)
+{
+	struct dr_frontier frontier dr_cleanup(dr_frontier_fini) = { 0 };
+	struct dr_frontier again dr_cleanup(dr_frontier_fini) = { 0 };
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_frontier_push(&frontier, "top/one", 7, 1);
+	dr_frontier_push(&frontier, "top/two", 7, 2);
+	dr_frontier_push(&frontier, "top/three", 9, 3);
+	dr_frontier_encode(&frontier, 1, 3, &bytes);
+	ck_assert_int_eq(dr_frontier_decode(bytes.data, bytes.len, &again), 0);
+	ck_assert_uint_eq(again.n, 2);
+	ck_assert_str_eq(again.dirs[0].path, "top/two");
+	ck_assert_str_eq(again.dirs[1].path, "top/three");
+	dr_frontier_drop(&frontier, 2);
+	ck_assert_uint_eq(frontier.n, 1);
+	ck_assert_str_eq(frontier.dirs[0].path, "top/three");
+	dr_frontier_pop(&frontier);
+	ck_assert_uint_eq(frontier.n, 0);
+}
+END_TEST
+
+START_TEST(frontier__refuses_every_torn_prefix_and_keeps_what_it_had)
+{
+	struct dr_frontier frontier dr_cleanup(dr_frontier_fini) = { 0 };
+	struct dr_frontier kept dr_cleanup(dr_frontier_fini) = { 0 };
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_frontier_push(&kept, "kept", 4, 9);
+	dr_frontier_push(&frontier, "a/b", 3, 300);
+	dr_frontier_push(&frontier, "a/c", 3, 0);
+	dr_frontier_encode(&frontier, 0, 2, &bytes);
+	for (size_t len = 0; len < bytes.len; len++) {
+		ck_assert_int_eq(dr_frontier_decode(bytes.data, len, &kept), -EBADMSG);
+	}
+	ck_assert_uint_eq(kept.n, 1);
+	ck_assert_str_eq(kept.dirs[0].path, "kept");
+}
+END_TEST
+
+DR_UNIT_MAIN("frontier", frontier__gives_back_every_directory, frontier__encodes_a_part_on_its_own,
+	frontier__refuses_every_torn_prefix_and_keeps_what_it_had)
