@@ -1,5 +1,6 @@
 -- Takes a job. ARGV: epoch, kind, consumer
--- Returns {1, id, deliveries, payload, progress, files, attempt, OSTs set aside, settles so far} or {0, why}.
+-- Returns {1, id, deliveries, payload, progress, files, attempt, OSTs set aside, settles so far,
+-- again (1: a holder that died may have moved some files)} or {0, why}.
 open_gate()
 local kind, who = ARGV[2], ARGV[3]
 local m = redis.call('HMGET', META, 'state', 'scan_hold', 'aside')
@@ -20,7 +21,7 @@ else
     entry = r and r[1] and r[1][2][1]
   end
   if not entry then
-    if kind == 'scan' then redis.call('HSET', META, 'hungry', now_ms()) end
+    redis.call('HSET', META, 'hungry:' .. kind, now_ms())
     return { 0, 'empty' }
   end
 end
@@ -39,4 +40,4 @@ if not mine[1] then
   end
 end
 local seq = kind == 'scan' and tonumber(redis.call('HGET', progress(kind), id .. ':seq')) or 0
-return { 1, id, count, f.p, done, tonumber(f.n or 0), tonumber(f.a or 0), m[3] or '', seq }
+return { 1, id, count, f.p, done, tonumber(f.n or 0), tonumber(f.a or 0), m[3] or '', seq, (count > 1 or f.g == '1') and 1 or 0 }

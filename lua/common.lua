@@ -65,8 +65,9 @@ local function give_back(kind, id)
   end
 end
 
-local function add_chunk(n, bytes, payload, attempt)
-  redis.call('XADD', stream('move'), '*', 'p', payload, 'n', n, 'b', bytes, 'a', attempt)
+-- again: 1 when a holder that died may have moved some of the files without a word.
+local function add_chunk(n, bytes, payload, attempt, again)
+  redis.call('XADD', stream('move'), '*', 'p', payload, 'n', n, 'b', bytes, 'a', attempt, 'g', again)
   ledger('pending', tonumber(n))
 end
 

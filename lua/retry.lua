@@ -17,7 +17,7 @@ for i = 5, #ARGV do
       break
     end
     local number, n, attempt = string.match(m, '^(%d+):(%d+):(%d+)$')
-    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0)
+    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0, 0)
     redis.call('HDEL', LEFT, number)
     redis.call('ZREM', left(class), m)
     ledger(class, -tonumber(n))

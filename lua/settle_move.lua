@@ -2,8 +2,10 @@
 -- succeeded, unneeded, gone, busy, changed, refused, no_space, failed, bytes moved, bytes done,
 -- bound of leftovers, number of OSTs, (ost, files, bytes, failures after the last success, any success)...,
 -- number of reasons, (reason, files)..., number of leftover chunks, (class, files, due in ms or -1, attempt, payload)...,
--- number of leftover FIDs, FIDs..., number of FIDs resolved, FIDs...
--- Returns {1, state, drained (1: nothing is pending or in progress), OSTs set aside} or {0}: the claim is lost.
+-- number of leftover FIDs, FIDs..., number of FIDs resolved, FIDs...,
+-- attempt, again, number of chunks that the rest of the files is handed back in (only with last), (files, bytes, payload)...
+-- Returns {1, state, drained (1: nothing is pending or in progress), OSTs set aside, 1: other movers are idle} or {0}: the
+-- claim is lost.
 open_gate()
 local who, id = ARGV[2], ARGV[3]
 if not stands('move', id, who, ARGV[4]) then return { 0 } end
@@ -61,6 +63,10 @@ if at == from and not (at == to and ARGV[7] == '0') then
     if redis.call('SREM', LEFTFIDS, ARGV[a + 1]) == 1 then redis.call('SADD', DONEFIDS, ARGV[a + 1]) end
     a = a + 1
   end
+  for i = a + 4, a + 1 + 3 * tonumber(ARGV[a + 3]), 3 do
+    add_chunk(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[a + 1], ARGV[a + 2])
+    ledger('in_progress', -tonumber(ARGV[i]))
+  end
   if ARGV[7] == '1' then
     redis.call('XACK', stream('move'), GROUP, id)
     redis.call('XDEL', stream('move'), id)
@@ -82,5 +88,6 @@ end
 local l = redis.call('HMGET', LEDGER, 'pending', 'in_progress', 'scan_pending', 'scan_active')
 local drained = 0
 if tonumber(l[1] or 0) + tonumber(l[2] or 0) + tonumber(l[3] or 0) + tonumber(l[4] or 0) == 0 then drained = 1 end
-local m = redis.call('HMGET', META, 'state', 'aside')
-return { 1, m[1], drained, m[2] or '' }
+local m = redis.call('HMGET', META, 'state', 'aside', 'hungry:move')
+local hungry = l[1] == '0' and now_ms() - tonumber(m[3] or 0) < 1000 and 1 or 0
+return { 1, m[1], drained, m[2] or '', hungry }

@@ -27,7 +27,7 @@ if tonumber(redis.call('HGET', key, id .. ':seq') or 0) < seq then
       redis.call('ZADD', left('new'), 'inf', number .. ':' .. n .. ':0')
       ledger('new', tonumber(n))
     else
-      add_chunk(n, bytes, payload, 0)
+      add_chunk(n, bytes, payload, 0, 0)
       ledger('discovered', tonumber(n))
       ledger('bytes_discovered', tonumber(bytes))
       redis.call('HINCRBY', META, 'found', n)
@@ -49,6 +49,6 @@ end
 local l = redis.call('HMGET', LEDGER, 'scan_pending', 'pending', 'scan_active', 'in_progress')
 local pending = tonumber(l[1] or 0)
 local hungry = 0
-if pending == 0 and now_ms() - tonumber(redis.call('HGET', META, 'hungry') or 0) < 1000 then hungry = 1 end
+if pending == 0 and now_ms() - tonumber(redis.call('HGET', META, 'hungry:scan') or 0) < 1000 then hungry = 1 end
 local drained = pending + tonumber(l[2] or 0) + tonumber(l[3] or 0) + tonumber(l[4] or 0) == 0 and 1 or 0
 return { 1, pending, tonumber(l[2] or 0), hungry, redis.call('HGET', META, 'state'), drained }

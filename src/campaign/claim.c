@@ -95,6 +95,7 @@ int dr_claim_take(struct dr_store *store, struct dr_claim_table *table, enum dr_
 	claim->n_files = (uint64_t)dr_reply_int(reply, 5);
 	claim->attempt = (uint64_t)dr_reply_int(reply, 6);
 	claim->seq = (uint64_t)dr_reply_int(reply, 8);
+	claim->again = dr_reply_int(reply, 9) == 1;
 	if (aside) {
 		dr_rangeset_fini(aside);
 		const char *list = dr_reply_str(reply, 7, NULL);

@@ -26,6 +26,7 @@ struct dr_claim {
 	uint64_t n_files;      /* of a chunk */
 	uint64_t next;	       /* of a chunk: files before this one are settled */
 	uint64_t attempt;      /* of a chunk of leftovers: how often it was retried by itself */
+	bool again;	       /* of a chunk: a holder that died may have moved some of its files */
 	uint64_t seq;	       /* of a scan: settles so far, whoever made them */
 	struct dr_claim *newer, *older; /* in the table, under its lock */
 	bool lost;	       /* under the table's lock */

@@ -233,6 +233,9 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 	(void)json_object_set_new(status, "progress", progress_json(ledger));
 	(void)json_object_set_new(status, "scan", scan_json(ledger, part(reply, 9)));
 	put_rates(status, hash_get(meta, "rates"));
+	if (dr_state_is_final(json_string_value(json_object_get(status, "state")))) {
+		set_int(status, "eta_seconds", 0);
+	}
 	json_t *retries = json_object();
 
 	set_int(retries, "scheduled", dr_reply_int(reply, 5));

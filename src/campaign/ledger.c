@@ -65,6 +65,21 @@ static void put_list(struct dr_args *args, const struct dr_buf *list)
 	}
 }
 
+/* Their number, then files, bytes and payload of each. */
+static void put_chunks(struct dr_args *args, const struct dr_scan_results *results)
+{
+	struct dr_cur cur = dr_cur_of(results->chunks.data, results->chunks.len);
+
+	dr_args_u64(args, results->n_chunks);
+	for (size_t i = 0; i < results->n_chunks; i++) {
+		dr_args_u64(args, dr_cur_u64(&cur));
+		dr_args_u64(args, dr_cur_u64(&cur));
+		uint64_t len = dr_cur_u64(&cur);
+
+		dr_args_bytes(args, dr_cur_bytes(&cur, (size_t)len), (size_t)len);
+	}
+}
+
 int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool last,
 	const struct dr_buf *progress, bool report_only, struct dr_scan_results *results,
 	struct dr_queue_state *ret_state)
@@ -83,16 +98,7 @@ int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool l
 	dr_args_str(&args, report_only ? "1" : "0");
 	dr_args_u64(&args, results->n_errors);
 	put_list(&args, &results->errors);
-	dr_args_u64(&args, results->n_chunks);
-	struct dr_cur cur = dr_cur_of(results->chunks.data, results->chunks.len);
-
-	for (size_t i = 0; i < results->n_chunks; i++) {
-		dr_args_u64(&args, dr_cur_u64(&cur));
-		dr_args_u64(&args, dr_cur_u64(&cur));
-		uint64_t len = dr_cur_u64(&cur);
-
-		dr_args_bytes(&args, dr_cur_bytes(&cur, (size_t)len), (size_t)len);
-	}
+	put_chunks(&args, results);
 	put_list(&args, &results->frontiers);
 	int r = dr_store_run(store, &dr_script_settle_scan, &args, true, &reply);
 
@@ -318,12 +324,35 @@ static void sums_fini(struct sums *sums)
 	dr_buf_fini(&sums->done_fids);
 }
 
+/* The files from `from` on, as new chunks of about the same number of files. */
+static void put_rest(struct dr_args *args, const struct dr_claim *claim, const struct dr_chunk *chunk, size_t from,
+	unsigned parts, struct dr_scan_results *rest)
+{
+	struct dr_chunk_builder builder dr_cleanup(dr_chunk_builder_fini) = { .outcomes = chunk->outcomes };
+	size_t n = chunk->n_files - from;
+
+	for (unsigned part = 0; part < parts; part++) {
+		size_t end = from + n * (part + 1) / parts;
+
+		for (size_t i = from + n * part / parts; i < end; i++) {
+			dr_chunk_add(&builder, &chunk->files[i]);
+		}
+		if (builder.n_files > 0) {
+			dr_scan_results_add_chunk(rest, &builder);
+		}
+	}
+	dr_args_u64(args, claim->attempt);
+	dr_args_str(args, claim->again ? "1" : "0");
+	put_chunks(args, rest);
+}
+
 int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim, const struct dr_chunk *chunk,
-	const struct dr_outcome *outcomes, size_t to, const struct dr_ledger_rules *rules,
+	const struct dr_outcome *outcomes, size_t to, unsigned parts, const struct dr_ledger_rules *rules,
 	struct dr_queue_state *ret_state)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
 	struct dr_buf payloads dr_cleanup(dr_buf_fini) = { 0 };
+	struct dr_scan_results rest dr_cleanup(dr_scan_results_fini) = { 0 };
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	struct sums sums = { 0 };
 
@@ -333,8 +362,9 @@ int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim, const 
 	dr_args_u64(&args, claim->deliveries);
 	dr_args_u64(&args, claim->next);
 	dr_args_u64(&args, to);
-	dr_args_str(&args, to == chunk->n_files ? "1" : "0");
+	dr_args_str(&args, to == chunk->n_files || parts > 0 ? "1" : "0");
 	put_sums(&args, &sums, &payloads, rules);
+	put_rest(&args, claim, chunk, to, parts, &rest);
 	int r = dr_store_run(store, &dr_script_settle_move, &args, true, &reply);
 
 	sums_fini(&sums);
@@ -347,6 +377,7 @@ int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim, const 
 	claim->next = to;
 	ret_state->running = strcmp(dr_reply_str(reply, 1, NULL), "running") == 0;
 	ret_state->drained = dr_reply_int(reply, 2) == 1;
+	ret_state->hungry = dr_reply_int(reply, 4) == 1;
 	dr_rangeset_fini(&ret_state->aside);
 	const char *aside = dr_reply_str(reply, 3, NULL);
 

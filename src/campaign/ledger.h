@@ -25,7 +25,7 @@ struct dr_scan_results {
 /* How the queue stands after a settle. */
 struct dr_queue_state {
 	uint64_t scan_pending, files_pending; /* after a scan's settle */
-	bool hungry;  /* scanners of other processes found nothing */
+	bool hungry;  /* workers of this kind, of any process, found nothing a moment ago */
 	bool running; /* not paused, not over */
 	bool drained; /* nothing is pending or in progress */
 	struct dr_rangeset aside; /* after a move's settle; the caller's */
@@ -55,12 +55,13 @@ struct dr_ledger_rules {
 
 /*
  * Settles files [claim->next, to) of a chunk with their outcomes (outcomes[0] is of file claim->next), and moves
- * claim->next on. The last settle ends the claim.
+ * claim->next on. The last settle ends the claim: that of the last file, or one with parts > 0, which hands the files from
+ * `to` on back to the queue, in so many chunks, for workers that have nothing to do.
  * @return 1; 0 the claim is lost. @error ECANCELED; ENOMEM; EPROTO
  */
 dr_nodiscard int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim,
 	const struct dr_chunk *chunk, const struct dr_outcome *outcomes, size_t to,
-	const struct dr_ledger_rules *rules, struct dr_queue_state *ret_state);
+	unsigned parts, const struct dr_ledger_rules *rules, struct dr_queue_state *ret_state);
 
 /* Which of the FIDs (16 bytes each) are leftovers, or were until this round: flags[i] becomes 0 or 1. */
 dr_nodiscard int dr_ledger_known(struct dr_store *store, const struct dr_fid *fids, size_t n, uint8_t *flags);

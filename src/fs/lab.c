@@ -24,7 +24,7 @@ struct lab_dir {
 	struct dr_dir base;
 	struct dr_lab *lab;
 	struct dr_local_dir local;
-	bool no_getxattrat;   /* the kernel is older than 6.13 */
+	bool no_getxattrat;    /* the kernel is older than 6.13 */
 	struct dr_buf spilled; /* a layout too large for an xattr, of the entry at hand */
 	uint8_t value[DR_LAB_VALUE_MAX];
 };
@@ -174,8 +174,8 @@ static ssize_t entry_value_sized(struct lab_dir *dir, const char *name, size_t s
 			.value = (uintptr_t)dir->value,
 			.size = (uint32_t)size,
 		};
-		long n = syscall(SYS_getxattrat, dir->local.fd, name, AT_SYMLINK_NOFOLLOW, DR_LAB_XATTR,
-			&request, sizeof(request));
+		long n = syscall(SYS_getxattrat, dir->local.fd, name, AT_SYMLINK_NOFOLLOW,
+			DR_LAB_XATTR, &request, sizeof(request));
 		if (n >= 0 || errno != ENOSYS) {
 			return n < 0 ? -errno : n;
 		}
@@ -228,8 +228,8 @@ static bool entry_layout(struct lab_dir *dir, struct dr_entry *entry)
 		r = dr_layout_look(entry->layout, entry->layout_len, &none, &look);
 		entry->fid = r == 0 ? look.fid : (struct dr_fid){ 0 };
 	}
-	bool ours = r == 0 && (look.flags & DR_LAYOUT_IS_FOREIGN ||
-				      dr_lab_fid_is_ino(&look.fid, entry->ino));
+	bool ours = r == 0 &&
+		    (look.flags & DR_LAYOUT_IS_FOREIGN || dr_lab_fid_is_ino(&look.fid, entry->ino));
 	if (!ours) {
 		/* Without a layout, or with that of another file: a foreign copy. */
 		entry->layout = NULL;
@@ -299,8 +299,8 @@ int dr_lab_file_verify(struct dr_lab_file *file)
  * With a FID the file is looked at no sooner than file_layout and file_stat do it anyway: a dry run lives on the
  * number of its system calls. Before anything is made for it, vol_create looks at all of the FID.
  */
-static int lab_file_open(struct dr_dir *base, const char *name, const struct dr_fid *fid,
-	struct dr_file **ret_file)
+static int lab_file_open(
+	struct dr_dir *base, const char *name, const struct dr_fid *fid, struct dr_file **ret_file)
 {
 	struct lab_dir *dir = dir_of(base);
 	int fd = dr_local_open(dir->local.fd, name);

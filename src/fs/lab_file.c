@@ -58,7 +58,8 @@ static int reader_reload(struct dr_lab_reader *reader)
 	if (r < 0) {
 		return r;
 	}
-	if (bytes.len == reader->layout.len && memcmp(bytes.data, reader->layout.data, bytes.len) == 0) {
+	if (bytes.len == reader->layout.len &&
+		memcmp(bytes.data, reader->layout.data, bytes.len) == 0) {
 		return 0;
 	}
 	r = reader_load(reader, &bytes);
@@ -122,8 +123,8 @@ ssize_t dr_lab_reader_read(struct dr_lab_reader *reader, void *buf, size_t len, 
 	}
 }
 
-int dr_lab_reader_next_data(struct dr_lab_reader *reader, uint64_t off, uint64_t *ret_start,
-	uint64_t *ret_end)
+int dr_lab_reader_next_data(
+	struct dr_lab_reader *reader, uint64_t off, uint64_t *ret_start, uint64_t *ret_end)
 {
 	for (int tries = 0;; tries++) {
 		int r = reader_look(reader);
@@ -156,10 +157,12 @@ void dr_lab_reader_close(struct dr_lab_reader *reader)
 
 /* ---- layouts as a server would store them ---- */
 
-static int finish_comp(const struct dr_lab *lab, struct dr_layout *layout, uint32_t index, uint32_t *ret_ost)
+static int finish_comp(
+	const struct dr_lab *lab, struct dr_layout *layout, uint32_t index, uint32_t *ret_ost)
 {
 	struct dr_layout_comp *comp = &layout->comps[index];
-	if (comp->end <= comp->start || comp->pattern & (DR_PATTERN_F_RELEASED | DR_PATTERN_FOREIGN)) {
+	if (comp->end <= comp->start ||
+		comp->pattern & (DR_PATTERN_F_RELEASED | DR_PATTERN_FOREIGN)) {
 		return -EINVAL;
 	}
 	comp->magic = comp->pool[0] ? DR_LOV_MAGIC_V3 : DR_LOV_MAGIC_V1;
@@ -182,8 +185,8 @@ static int finish_comp(const struct dr_lab *lab, struct dr_layout *layout, uint3
 	return 0;
 }
 
-int dr_lab_layout_finish(const struct dr_lab *lab, struct dr_layout *layout, const struct dr_fid *fid,
-	uint32_t *ret_ost)
+int dr_lab_layout_finish(const struct dr_lab *lab, struct dr_layout *layout,
+	const struct dr_fid *fid, uint32_t *ret_ost)
 {
 	if (layout->kind == DR_LAYOUT_FOREIGN || layout->n_comps == 0) {
 		return -EINVAL;
@@ -227,7 +230,8 @@ static int make_layout(struct make *make, const struct dr_layout *template, dr_l
 		struct dr_layout_comp *comp = &layout->comps[c];
 		/* The first component and whatever the data reach: as a server does at the first write. */
 		bool reached = comp->start == 0 || comp->start < make->size;
-		if (layout->kind == DR_LAYOUT_PLAIN || (reached && !(comp->flags & DR_COMP_EXTENSION))) {
+		if (layout->kind == DR_LAYOUT_PLAIN ||
+			(reached && !(comp->flags & DR_COMP_EXTENSION))) {
 			comp->flags |= DR_COMP_INIT;
 		}
 		if (!(comp->flags & DR_COMP_INIT) || comp->pattern & DR_PATTERN_MDT) {
@@ -260,7 +264,8 @@ static int write_dom(struct make *make, const uint8_t *buf, size_t len, uint64_t
 		uint64_t from = off > comp->start ? off : comp->start;
 		uint64_t to = off + len < comp->end ? off + len : comp->end;
 		if (comp->pattern & DR_PATTERN_MDT && from < to) {
-			int r = dr_pwrite_full(make->fd, buf + (from - off), (size_t)(to - from), (off_t)from);
+			int r = dr_pwrite_full(
+				make->fd, buf + (from - off), (size_t)(to - from), (off_t)from);
 			if (r < 0) {
 				return r;
 			}
@@ -335,17 +340,19 @@ static int make_body(struct make *make)
 	if (r == 0 && ftruncate(make->fd, (off_t)make->size) < 0) {
 		r = -errno;
 	}
-	r = r < 0 ? r :
-		    dr_lab_value_make(make->lab, &make->fid, bytes.data, bytes.len, make->generation,
-			    &make->value);
-	if (r == 0 && fsetxattr(make->fd, DR_LAB_XATTR, make->value.bytes, make->value.len, 0) < 0) {
+	r = r < 0 ? r
+		  : dr_lab_value_make(make->lab, &make->fid, bytes.data, bytes.len,
+			    make->generation, &make->value);
+	if (r == 0 &&
+		fsetxattr(make->fd, DR_LAB_XATTR, make->value.bytes, make->value.len, 0) < 0) {
 		r = -errno;
 	}
 	return r;
 }
 
 int dr_lab_file_make(struct dr_lab *lab, int dirfd, const char *name, mode_t mode,
-	const struct dr_layout *template, dr_lab_place_fn *place, void *ctx, int src_fd, int *ret_fd)
+	const struct dr_layout *template, dr_lab_place_fn *place, void *ctx, int src_fd,
+	int *ret_fd)
 {
 	struct make make = { .lab = lab, .src_fd = src_fd, .io.archive_fd = -EBADF };
 	struct stat st;
@@ -405,7 +412,8 @@ static int archive_copy(struct dr_lab *lab, int stub_fd, const struct dr_fid *fi
 		for (off = start; r == 0 && off < end;) {
 			size_t want = end - off < COPY_BYTES ? (size_t)(end - off) : COPY_BYTES;
 			ssize_t n = dr_lab_reader_read(reader, buf, want, off);
-			r = n <= 0 ? (n < 0 ? (int)n : -EIO) : dr_pwrite_full(fd, buf, (size_t)n, (off_t)off);
+			r = n <= 0 ? (n < 0 ? (int)n : -EIO)
+				   : dr_pwrite_full(fd, buf, (size_t)n, (off_t)off);
 			off += n > 0 ? (uint64_t)n : 0;
 		}
 	}
@@ -417,8 +425,8 @@ static int archive_copy(struct dr_lab *lab, int stub_fd, const struct dr_fid *fi
 	return r;
 }
 
-static int release_layout(struct dr_lab *lab, int stub_fd, const struct dr_fid *fid,
-	const struct dr_layout *old)
+static int release_layout(
+	struct dr_lab *lab, int stub_fd, const struct dr_fid *fid, const struct dr_layout *old)
 {
 	struct dr_layout *released dr_cleanup(dr_layout_freep) = dr_layout_copy(old);
 	for (uint32_t c = 0; c < released->n_comps; c++) {

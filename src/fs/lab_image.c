@@ -156,7 +156,8 @@ static int read_json(struct dr_lab *lab)
 	if (format != DR_LAB_FORMAT) {
 		return -ESTALE;
 	}
-	if (json_unpack(json, "{s:I s:I s:s}", "osts", &osts, "mdts", &mdts, "identity", &identity) < 0 ||
+	if (json_unpack(json, "{s:I s:I s:s}", "osts", &osts, "mdts", &mdts, "identity",
+		    &identity) < 0 ||
 		osts < 1 || osts > DR_LAB_OST_MAX || mdts < 1 || mdts > UINT16_MAX) {
 		return -EBADMSG;
 	}
@@ -410,8 +411,8 @@ int dr_lab_fid_open(struct dr_lab *lab, const struct dr_fid *fid)
 	}
 	union lab_handle handle = { 0 };
 	handle_of(lab->handle_type, (fid->seq - DR_LAB_SEQ) << 32 | fid->oid, fid->ver, &handle);
-	int fd = open_by_handle_at(lab->ns_fd, &handle.head,
-		O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+	int fd = open_by_handle_at(
+		lab->ns_fd, &handle.head, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
 		return errno == ESTALE ? -ENOENT : -errno;
 	}
@@ -460,7 +461,8 @@ static uint32_t ost_flags(enum dr_lab_ost_state state)
 void dr_lab_osts(struct dr_lab *lab, struct dr_ost *ret_osts)
 {
 	struct statvfs disk;
-	uint64_t room = fstatvfs(lab->dir_fd, &disk) < 0 ? 0 : (uint64_t)disk.f_bavail * disk.f_frsize;
+	uint64_t room =
+		fstatvfs(lab->dir_fd, &disk) < 0 ? 0 : (uint64_t)disk.f_bavail * disk.f_frsize;
 	for (uint32_t i = 0; i < lab->n_osts; i++) {
 		struct dr_lab_ost *from = &lab->state->ost[i];
 		int64_t used = atomic_load(&from->used_bytes);
@@ -472,7 +474,8 @@ void dr_lab_osts(struct dr_lab *lab, struct dr_ost *ret_osts)
 		to->used_bytes = used > 0 ? (uint64_t)used : 0;
 		to->objects = objects > 0 ? (uint64_t)objects : 0;
 		to->total_bytes = size ? size : to->used_bytes + room;
-		to->avail_bytes = to->total_bytes > to->used_bytes ? to->total_bytes - to->used_bytes : 0;
+		to->avail_bytes =
+			to->total_bytes > to->used_bytes ? to->total_bytes - to->used_bytes : 0;
 		/* The disk beneath may be fuller than the OST pretends to be. */
 		to->avail_bytes = to->avail_bytes < room ? to->avail_bytes : room;
 		to->avail_bytes = state == DR_LAB_FULL ? 0 : to->avail_bytes;

@@ -51,9 +51,11 @@ struct dr_lab_ost {
 	_Atomic int64_t used_bytes;  /* sum of the objects' blocks that hold data */
 	_Atomic int64_t objects;
 	_Atomic uint64_t next_number; /* of an object; starts at 1 */
-	_Atomic uint32_t state;	      /* enum dr_lab_ost_state */
-	_Atomic uint32_t latency_ms;  /* per object operation (create, read, write, sync), state SLOW */
-	_Atomic uint64_t bandwidth;   /* bytes per second for reads and writes, state SLOW; 0: no limit */
+	_Atomic uint32_t state;       /* enum dr_lab_ost_state */
+	_Atomic uint32_t
+		latency_ms; /* per object operation (create, read, write, sync), state SLOW */
+	_Atomic uint64_t
+		bandwidth; /* bytes per second for reads and writes, state SLOW; 0: no limit */
 	_Atomic uint64_t busy_until_ns; /* CLOCK_MONOTONIC: the token bucket of the bandwidth */
 	uint64_t reserved[8];
 };
@@ -61,28 +63,31 @@ struct dr_lab_ost {
 struct dr_lab_state {
 	_Atomic uint64_t magic;
 	_Atomic uint32_t n_osts;
-	_Atomic uint32_t recount; /* 1: a process died in mid-operation: usage may be a little off */
-	_Atomic uint64_t boot; /* of the machine that mapped it last: after another boot usage is in doubt */
+	_Atomic uint32_t
+		recount; /* 1: a process died in mid-operation: usage may be a little off */
+	_Atomic uint64_t
+		boot; /* of the machine that mapped it last: after another boot usage is in doubt */
 	uint64_t reserved[13];
 	struct dr_lab_ost ost[];
 };
 
 struct dr_lab {
-	char *dir;	/* absolute */
+	char *dir;      /* absolute */
 	char *identity; /* "lab:<random word>" */
 	uint32_t n_osts, n_mdts;
 	int dir_fd, ns_fd, layouts_fd, archive_fd, journal_fd;
 	int state_fd; /* of lab.state; an OFD read lock on it says that the lab is in use */
 	uint64_t ns_dev;
-	int handle_type;     /* of name_to_handle_at below ns; -1: FIDs cannot be opened */
+	int handle_type; /* of name_to_handle_at below ns; -1: FIDs cannot be opened */
 	struct dr_lab_state *state;
 	size_t state_bytes;
-	const char *fault; /* where to die, see dr_lab_open(); NULL: nowhere */
+	const char *fault;              /* where to die, see dr_lab_open(); NULL: nowhere */
 	struct dr_lab_journal *journal; /* this process's; opaque */
 };
 
 /* @error EEXIST DIR exists and is not empty; EINVAL too many OSTs. ost_size 0: as the disk allows */
-dr_nodiscard int dr_lab_create(const char *dir, uint32_t n_osts, uint32_t n_mdts, uint64_t ost_size);
+dr_nodiscard int dr_lab_create(
+	const char *dir, uint32_t n_osts, uint32_t n_mdts, uint64_t ost_size);
 /*
  * Opens a lab and recovers what killed processes left: their volatile objects go, half-done swaps are
  * decided by the stub's layout; and if nobody else has it open and usage is in doubt, it is counted anew.
@@ -105,8 +110,8 @@ dr_nodiscard int dr_lab_fid_exists(struct dr_lab *lab, const struct dr_fid *fid)
 
 /* Layout of a stub. @error ENODATA none; EBADMSG of another inode (a foreign copy) or not decodable */
 dr_nodiscard int dr_lab_layout_get(struct dr_lab *lab, int fd, struct dr_buf *out);
-dr_nodiscard int dr_lab_layout_set(struct dr_lab *lab, int fd, const struct dr_fid *fid,
-	const struct dr_layout *layout);
+dr_nodiscard int dr_lab_layout_set(
+	struct dr_lab *lab, int fd, const struct dr_fid *fid, const struct dr_layout *layout);
 
 /* Bytes of data blocks in an object: what it is charged for. */
 dr_nodiscard int dr_lab_object_charge(int fd, uint64_t *ret_bytes);
@@ -117,25 +122,27 @@ dr_nodiscard int dr_lab_object_open(struct dr_lab *lab, const struct dr_layout_o
  * the process may die before a layout does.
  * @error ENODEV down; ENOBUFS closed; ENOSPC full
  */
-dr_nodiscard int dr_lab_object_create(struct dr_lab *lab, struct dr_layout_object *obj,
-	const struct dr_fid *owner);
+dr_nodiscard int dr_lab_object_create(
+	struct dr_lab *lab, struct dr_layout_object *obj, const struct dr_fid *owner);
 /* Removes an object and its charge; a missing one is no error. */
-dr_nodiscard int dr_lab_object_destroy(struct dr_lab *lab, const struct dr_layout_object *obj,
-	const struct dr_fid *owner);
+dr_nodiscard int dr_lab_object_destroy(
+	struct dr_lab *lab, const struct dr_layout_object *obj, const struct dr_fid *owner);
 #define DR_LAB_BUCKETS 32
 /* The path of an OST's folder number `bucket` relative to dir_fd, "OST0003/d07", into buf (16 bytes). */
 char *dr_lab_bucket_path(uint32_t ost, uint32_t bucket, char *buf);
 /* The name of an object in its folder into buf (DR_LAB_NAME_SIZE bytes), and back. @error EINVAL no such name */
 #define DR_LAB_NAME_SIZE 80
 char *dr_lab_object_name(const struct dr_fid *fid, const struct dr_fid *owner, char *buf);
-dr_nodiscard int dr_lab_object_parse(const char *name, struct dr_fid *ret_fid, struct dr_fid *ret_owner);
+dr_nodiscard int dr_lab_object_parse(
+	const char *name, struct dr_fid *ret_fid, struct dr_fid *ret_owner);
 /*
  * Every object of an OST, in no order; one that goes or comes meanwhile may be seen or not. fn gets the
  * folder's descriptor and the object's name in it; below 0 or above 0 from it ends the walk with that value.
  */
-typedef int dr_lab_object_fn(void *ctx, int dirfd, const char *name, const struct dr_layout_object *obj,
-	const struct dr_fid *owner);
-dr_nodiscard int dr_lab_each_object(struct dr_lab *lab, uint32_t ost, dr_lab_object_fn *fn, void *ctx);
+typedef int dr_lab_object_fn(void *ctx, int dirfd, const char *name,
+	const struct dr_layout_object *obj, const struct dr_fid *owner);
+dr_nodiscard int dr_lab_each_object(
+	struct dr_lab *lab, uint32_t ost, dr_lab_object_fn *fn, void *ctx);
 /* Takes bytes of an OST's space, or gives them back. @error ENOSPC */
 dr_nodiscard int dr_lab_charge(struct dr_lab *lab, uint32_t ost, int64_t bytes);
 void dr_lab_osts(struct dr_lab *lab, struct dr_ost *ret_osts /* n_osts */);
@@ -147,16 +154,19 @@ void dr_lab_osts(struct dr_lab *lab, struct dr_ost *ret_osts /* n_osts */);
  * Data is read from src_fd (holes kept); size from fstat. src_fd -1: empty file. DoM bytes go into the stub.
  * Owner, mode and times are the caller's business.
  */
-typedef void dr_lab_place_fn(void *ctx, struct dr_layout_object *objects, uint32_t n, bool overstripe);
+typedef void dr_lab_place_fn(
+	void *ctx, struct dr_layout_object *objects, uint32_t n, bool overstripe);
 dr_nodiscard int dr_lab_file_make(struct dr_lab *lab, int dirfd, const char *name, mode_t mode,
-	const struct dr_layout *template, dr_lab_place_fn *place, void *ctx, int src_fd, int *ret_fd);
+	const struct dr_layout *template, dr_lab_place_fn *place, void *ctx, int src_fd,
+	int *ret_fd);
 /* Reads a file of the lab by its open stub: objects, DoM bytes, archive of released ones. @return bytes, 0 at the end */
 struct dr_lab_reader;
-dr_nodiscard int dr_lab_reader_open(struct dr_lab *lab, int stub_fd, struct dr_lab_reader **ret_reader);
+dr_nodiscard int dr_lab_reader_open(
+	struct dr_lab *lab, int stub_fd, struct dr_lab_reader **ret_reader);
 ssize_t dr_lab_reader_read(struct dr_lab_reader *reader, void *buf, size_t len, uint64_t off);
 /* The next extent of data at or after off. @error ENXIO */
-dr_nodiscard int dr_lab_reader_next_data(struct dr_lab_reader *reader, uint64_t off, uint64_t *ret_start,
-	uint64_t *ret_end);
+dr_nodiscard int dr_lab_reader_next_data(
+	struct dr_lab_reader *reader, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
 uint64_t dr_lab_reader_size(const struct dr_lab_reader *reader);
 void dr_lab_reader_close(struct dr_lab_reader *reader);
 /* Moves a file's data into the archive and marks its layout released. */

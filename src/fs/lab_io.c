@@ -99,7 +99,8 @@ static int obj_open(struct dr_lab_io *io, struct dr_lab_obj *obj)
 		return obj->fd;
 	}
 	make_room(io);
-	int fd = dr_lab_object_open(io->lab, &obj->id, &io->owner, io->writable ? O_RDWR : O_RDONLY);
+	int fd =
+		dr_lab_object_open(io->lab, &obj->id, &io->owner, io->writable ? O_RDWR : O_RDONLY);
 	if (fd >= 0) {
 		obj->fd = fd;
 		io->n_open++;
@@ -168,7 +169,8 @@ static bool is_readable(const struct dr_layout_comp *comp)
 }
 
 /* The component that off is read from, NULL for none; the answer holds up to *ret_end. */
-static const struct dr_layout_comp *find_comp(const struct dr_lab_io *io, uint64_t off, uint64_t *ret_end)
+static const struct dr_layout_comp *find_comp(
+	const struct dr_lab_io *io, uint64_t off, uint64_t *ret_end)
 {
 	uint64_t next = UINT64_MAX;
 	for (uint32_t c = 0; c < io->layout->n_comps; c++) {
@@ -192,7 +194,8 @@ static int archive_open(struct dr_lab_io *io)
 {
 	if (io->archive_fd < 0) {
 		char name[DR_FID_TEXT_SIZE];
-		int fd = openat(io->lab->archive_fd, dr_fid_format(&io->owner, name), O_RDONLY | O_CLOEXEC);
+		int fd = openat(
+			io->lab->archive_fd, dr_fid_format(&io->owner, name), O_RDONLY | O_CLOEXEC);
 		if (fd < 0) {
 			return errno == ENOENT ? -EIO : -errno;
 		}
@@ -213,8 +216,8 @@ static int read_padded(int fd, void *buf, size_t len, uint64_t off)
 }
 
 /* Reads up to *len bytes of a component, and says how many in *len. */
-static int read_comp(struct dr_lab_io *io, const struct dr_layout_comp *comp, void *buf, size_t *len,
-	uint64_t off)
+static int read_comp(struct dr_lab_io *io, const struct dr_layout_comp *comp, void *buf,
+	size_t *len, uint64_t off)
 {
 	if (is_released(comp)) {
 		int fd = archive_open(io);
@@ -278,12 +281,13 @@ static uint64_t object_off_from(const struct dr_layout_comp *comp, uint32_t stri
 static uint64_t file_off_of(const struct dr_layout_comp *comp, uint32_t stripe, uint64_t object_off)
 {
 	uint64_t row = object_off / comp->stripe_size;
-	return (row * comp->n_objects + stripe) * comp->stripe_size + object_off % comp->stripe_size;
+	return (row * comp->n_objects + stripe) * comp->stripe_size +
+	       object_off % comp->stripe_size;
 }
 
 /* The first data (whence SEEK_DATA) or hole (SEEK_HOLE) of a component at or after off; end when there is none below. */
-static int comp_seek(struct dr_lab_io *io, const struct dr_layout_comp *comp, uint64_t off, uint64_t end,
-	int whence, uint64_t *ret_off)
+static int comp_seek(struct dr_lab_io *io, const struct dr_layout_comp *comp, uint64_t off,
+	uint64_t end, int whence, uint64_t *ret_off)
 {
 	struct dr_lab_obj *objs = objs_of(io, comp);
 	uint64_t found = end;
@@ -334,8 +338,8 @@ static int comp_next_data(struct dr_lab_io *io, const struct dr_layout_comp *com
 	return comp_seek(io, comp, start, end, SEEK_HOLE, ret_end);
 }
 
-int dr_lab_io_next_data(struct dr_lab_io *io, uint64_t off, uint64_t size, uint64_t *ret_start,
-	uint64_t *ret_end)
+int dr_lab_io_next_data(
+	struct dr_lab_io *io, uint64_t off, uint64_t size, uint64_t *ret_start, uint64_t *ret_end)
 {
 	while (off < size) {
 		uint64_t end;
@@ -377,7 +381,8 @@ static int blocks_without_data(int fd, uint64_t first, uint64_t last, uint64_t *
 }
 
 /* How many bytes of blocks a write will be the first to touch. */
-static int new_charge(const struct dr_lab_obj *obj, int fd, uint64_t first, uint64_t last, uint64_t *ret_bytes)
+static int new_charge(
+	const struct dr_lab_obj *obj, int fd, uint64_t first, uint64_t last, uint64_t *ret_bytes)
 {
 	uint64_t blocks = 0;
 	uint64_t fresh = first > obj->next ? first : obj->next;
@@ -413,15 +418,16 @@ static int measure(struct dr_lab_io *io, struct dr_lab_obj *obj, int fd)
 	return 0;
 }
 
-static int write_object(struct dr_lab_io *io, struct dr_lab_obj *obj, const void *buf, size_t len,
-	uint64_t off)
+static int write_object(
+	struct dr_lab_io *io, struct dr_lab_obj *obj, const void *buf, size_t len, uint64_t off)
 {
 	int r = dr_lab_ost_wait(io->lab, obj->id.ost, len, io->lease_fd);
 	int fd = r < 0 ? r : obj_open(io, obj);
 	if (fd < 0) {
 		return fd == -ENOENT ? -EIO : fd;
 	}
-	uint64_t first = off / DR_LAB_BLOCK, last = (off + len + DR_LAB_BLOCK - 1) / DR_LAB_BLOCK, more;
+	uint64_t first = off / DR_LAB_BLOCK, last = (off + len + DR_LAB_BLOCK - 1) / DR_LAB_BLOCK,
+		 more;
 	r = new_charge(obj, fd, first, last, &more);
 	if (r == 0 && more) {
 		r = dr_lab_charge(io->lab, obj->id.ost, (int64_t)more);
@@ -465,7 +471,8 @@ static int write_comp(struct dr_lab_io *io, const struct dr_layout_comp *comp, c
 
 static bool is_writable(const struct dr_layout_comp *comp)
 {
-	return comp->flags & DR_COMP_INIT && !is_released(comp) && (comp->n_objects > 0 || is_dom(comp));
+	return comp->flags & DR_COMP_INIT && !is_released(comp) &&
+	       (comp->n_objects > 0 || is_dom(comp));
 }
 
 static bool is_covered(const struct dr_lab_io *io, uint64_t off, uint64_t end)
@@ -474,7 +481,8 @@ static bool is_covered(const struct dr_lab_io *io, uint64_t off, uint64_t end)
 		uint64_t reached = off;
 		for (uint32_t c = 0; c < io->layout->n_comps; c++) {
 			const struct dr_layout_comp *comp = &io->layout->comps[c];
-			if (is_writable(comp) && off >= comp->start && off < comp->end && comp->end > reached) {
+			if (is_writable(comp) && off >= comp->start && off < comp->end &&
+				comp->end > reached) {
 				reached = comp->end;
 			}
 		}
@@ -486,7 +494,8 @@ static bool is_covered(const struct dr_lab_io *io, uint64_t off, uint64_t end)
 	return true;
 }
 
-int dr_lab_io_write(struct dr_lab_io *io, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost)
+int dr_lab_io_write(
+	struct dr_lab_io *io, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost)
 {
 	uint64_t end;
 	if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX) {
@@ -503,7 +512,8 @@ int dr_lab_io_write(struct dr_lab_io *io, const void *buf, size_t len, uint64_t 
 		if (from >= to || !is_writable(comp) || is_dom(comp)) {
 			continue;
 		}
-		int r = write_comp(io, comp, (const uint8_t *)buf + (from - off), from, to, ret_ost);
+		int r = write_comp(
+			io, comp, (const uint8_t *)buf + (from - off), from, to, ret_ost);
 		if (r < 0) {
 			return r;
 		}
@@ -542,7 +552,8 @@ int dr_lab_io_truncate(struct dr_lab_io *io, uint64_t size)
 	for (uint32_t c = 0; c < io->layout->n_comps; c++) {
 		const struct dr_layout_comp *comp = &io->layout->comps[c];
 		for (uint32_t i = 0; i < comp->n_objects; i++, obj++) {
-			int r = truncate_object(io, obj, dr_layout_object_size(comp, comp->n_objects, i, size));
+			int r = truncate_object(
+				io, obj, dr_layout_object_size(comp, comp->n_objects, i, size));
 			if (r < 0) {
 				return r;
 			}

@@ -35,7 +35,7 @@ struct head {
 
 struct dr_lab_journal {
 	pthread_mutex_t lock; /* over everything here; a slot belongs to who took it */
-	int fd;		      /* negative: no volatile was made yet */
+	int fd;               /* negative: no volatile was made yet */
 	uint8_t *map;
 	uint32_t *free; /* slots, last given first taken: few pages are touched */
 	uint32_t n_free;
@@ -153,8 +153,8 @@ static int journal_start(struct dr_lab *lab)
 	}
 	void *map = MAP_FAILED;
 	if (r == 0) {
-		map = mmap(NULL, (size_t)JOURNAL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-			fd, 0);
+		map = mmap(NULL, (size_t)JOURNAL_BYTES, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_NORESERVE, fd, 0);
 		r = map == MAP_FAILED ? -errno : 0;
 	}
 	if (r < 0) {
@@ -223,7 +223,8 @@ static int slot_index(struct dr_lab *lab, uint32_t *ret_index)
 	return 0;
 }
 
-int dr_lab_slot_take(struct dr_lab *lab, const struct dr_fid *owner, uint32_t n, struct dr_lab_slot **ret_slot)
+int dr_lab_slot_take(
+	struct dr_lab *lab, const struct dr_fid *owner, uint32_t n, struct dr_lab_slot **ret_slot)
 {
 	struct dr_lab_journal *journal = lab->journal;
 	uint32_t index;
@@ -304,7 +305,8 @@ void dr_lab_slot_give(struct dr_lab *lab, struct dr_lab_slot *slot)
 	}
 	struct dr_lab_journal *journal = lab->journal;
 	dr_lab_slot_state(slot, DR_LAB_SLOT_FREE);
-	uint32_t index = (uint32_t)((size_t)((uint8_t *)slot - journal->map - JOURNAL_HEAD) / SLOT_STRIDE);
+	uint32_t index =
+		(uint32_t)((size_t)((uint8_t *)slot - journal->map - JOURNAL_HEAD) / SLOT_STRIDE);
 	(void)pthread_mutex_lock(&journal->lock);
 	journal->free[journal->n_free++] = index;
 	(void)pthread_mutex_unlock(&journal->lock);
@@ -350,8 +352,8 @@ static int open_stub(struct dr_lab *lab, const struct dr_lab_slot *slot)
 }
 
 /* The layout as it is now, NULL when there is none, and its generation in layouts/. */
-static int current_layout(struct dr_lab *lab, const struct dr_lab_slot *slot, struct dr_layout **ret_layout,
-	uint64_t *ret_generation)
+static int current_layout(struct dr_lab *lab, const struct dr_lab_slot *slot,
+	struct dr_layout **ret_layout, uint64_t *ret_generation)
 {
 	int fd dr_cleanup(dr_fd_closep) = open_stub(lab, slot);
 	if (fd < 0) {
@@ -486,8 +488,8 @@ int dr_lab_recover(struct dr_lab *lab)
 		r = recover_journal(lab, entry.name);
 		if (r < 0) {
 			/* What cannot be decided now stays for a later try; it costs space, no data. */
-			dr_log_limited(60, DR_LOG_WARNING, "lab-recovery-failed", "lab=%s journal=%s error=%d",
-				lab->dir, entry.name, -r);
+			dr_log_limited(60, DR_LOG_WARNING, "lab-recovery-failed",
+				"lab=%s journal=%s error=%d", lab->dir, entry.name, -r);
 		} else {
 			recovered += r;
 		}

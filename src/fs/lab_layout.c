@@ -27,7 +27,8 @@ int dr_lab_fid_of_ino(struct dr_lab *lab, int fd, uint64_t ino, struct dr_fid *r
 		if (errno != ENOTTY && errno != EOPNOTSUPP && errno != EINVAL) {
 			return -errno;
 		}
-		generation = 0; /* a file system without: tmpfs, for one, does not use a number twice */
+		generation =
+			0; /* a file system without: tmpfs, for one, does not use a number twice */
 	}
 	*ret_fid = (struct dr_fid){
 		.seq = DR_LAB_SEQ + (ino >> 32),
@@ -59,8 +60,8 @@ int dr_lab_value_spilled(const void *value, size_t len, uint64_t *ret_generation
 
 static void spill_name(const struct dr_fid *fid, uint64_t generation, char *buf)
 {
-	(void)snprintf(buf, SPILL_NAME_SIZE, "%" PRIx64 ":%" PRIx32 ":%" PRIx32 ".%016" PRIx64, fid->seq,
-		fid->oid, fid->ver, generation);
+	(void)snprintf(buf, SPILL_NAME_SIZE, "%" PRIx64 ":%" PRIx32 ":%" PRIx32 ".%016" PRIx64,
+		fid->seq, fid->oid, fid->ver, generation);
 }
 
 int dr_lab_spill_parse(const char *name, struct dr_fid *ret_fid, uint64_t *ret_generation)
@@ -76,7 +77,8 @@ int dr_lab_spill_parse(const char *name, struct dr_fid *ret_fid, uint64_t *ret_g
 	return 0;
 }
 
-int dr_lab_spill_read(struct dr_lab *lab, const struct dr_fid *fid, uint64_t generation, struct dr_buf *out)
+int dr_lab_spill_read(
+	struct dr_lab *lab, const struct dr_fid *fid, uint64_t generation, struct dr_buf *out)
 {
 	char name[SPILL_NAME_SIZE];
 	spill_name(fid, generation, name);
@@ -181,7 +183,8 @@ int dr_lab_layout_get(struct dr_lab *lab, int fd, struct dr_buf *out)
 	return r < 0 ? r : dr_lab_layout_of(lab, fd, &fid, out);
 }
 
-int dr_lab_layout_set(struct dr_lab *lab, int fd, const struct dr_fid *fid, const struct dr_layout *layout)
+int dr_lab_layout_set(
+	struct dr_lab *lab, int fd, const struct dr_fid *fid, const struct dr_layout *layout)
 {
 	struct dr_layout *own dr_cleanup(dr_layout_freep) = dr_layout_copy(layout);
 	for (uint32_t i = 0; i < own->n_comps; i++) {

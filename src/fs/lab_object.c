@@ -82,7 +82,8 @@ bool dr_lab_get_hex(const char **p, char end, uint64_t max, uint64_t *ret)
 int dr_lab_object_parse(const char *name, struct dr_fid *ret_fid, struct dr_fid *ret_owner)
 {
 	uint64_t seq, oid, owner_seq, owner_oid, owner_ver;
-	if (!dr_lab_get_hex(&name, '.', UINT64_MAX, &seq) || !dr_lab_get_hex(&name, ':', UINT32_MAX, &oid) ||
+	if (!dr_lab_get_hex(&name, '.', UINT64_MAX, &seq) ||
+		!dr_lab_get_hex(&name, ':', UINT32_MAX, &oid) ||
 		!dr_lab_get_hex(&name, '.', UINT64_MAX, &owner_seq) ||
 		!dr_lab_get_hex(&name, '.', UINT32_MAX, &owner_oid) ||
 		!dr_lab_get_hex(&name, 0, UINT32_MAX, &owner_ver)) {
@@ -106,8 +107,8 @@ static void object_path(const struct dr_layout_object *obj, const struct dr_fid 
 
 struct dr_fid dr_lab_object_number(struct dr_lab *lab, uint32_t ost)
 {
-	uint64_t number =
-		atomic_fetch_add_explicit(&lab->state->ost[ost].next_number, 1, memory_order_relaxed);
+	uint64_t number = atomic_fetch_add_explicit(
+		&lab->state->ost[ost].next_number, 1, memory_order_relaxed);
 	return (struct dr_fid){
 		.seq = DR_LAB_OST_SEQ + ((uint64_t)ost << 30) + (number >> 32),
 		.oid = (uint32_t)number,
@@ -223,8 +224,8 @@ int dr_lab_object_open(struct dr_lab *lab, const struct dr_layout_object *obj,
 	return fd < 0 ? -errno : fd;
 }
 
-int dr_lab_object_create_named(struct dr_lab *lab, const struct dr_layout_object *obj,
-	const struct dr_fid *owner)
+int dr_lab_object_create_named(
+	struct dr_lab *lab, const struct dr_layout_object *obj, const struct dr_fid *owner)
 {
 	struct dr_lab_ost *ost = &lab->state->ost[obj->ost];
 	switch (atomic_load_explicit(&ost->state, memory_order_relaxed)) {
@@ -257,7 +258,8 @@ int dr_lab_object_create_named(struct dr_lab *lab, const struct dr_layout_object
 	return fd;
 }
 
-int dr_lab_object_create(struct dr_lab *lab, struct dr_layout_object *obj, const struct dr_fid *owner)
+int dr_lab_object_create(
+	struct dr_lab *lab, struct dr_layout_object *obj, const struct dr_fid *owner)
 {
 	if (obj->ost >= lab->n_osts) {
 		return -EINVAL;
@@ -283,7 +285,8 @@ static int charge_of(struct dr_lab *lab, const char *path, uint64_t *ret_charge)
 		*ret_charge = dense;
 		return 0;
 	}
-	int fd dr_cleanup(dr_fd_closep) = openat(lab->dir_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int fd dr_cleanup(dr_fd_closep) =
+		openat(lab->dir_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? -errno : dr_lab_object_charge(fd, ret_charge);
 }
 
@@ -312,14 +315,14 @@ int dr_lab_object_remove(struct dr_lab *lab, const struct dr_layout_object *obj,
 	return 0;
 }
 
-int dr_lab_object_destroy(struct dr_lab *lab, const struct dr_layout_object *obj,
-	const struct dr_fid *owner)
+int dr_lab_object_destroy(
+	struct dr_lab *lab, const struct dr_layout_object *obj, const struct dr_fid *owner)
 {
 	return dr_lab_object_remove(lab, obj, owner, DR_LAB_CHARGE_UNKNOWN);
 }
 
-static int each_in_bucket(struct dr_lab *lab, uint32_t ost, uint32_t bucket, dr_lab_object_fn *fn,
-	void *ctx)
+static int each_in_bucket(
+	struct dr_lab *lab, uint32_t ost, uint32_t bucket, dr_lab_object_fn *fn, void *ctx)
 {
 	char path[16];
 	struct dr_local_dir dir dr_cleanup(dr_local_dir_fini) = {

@@ -17,7 +17,8 @@ void dr_lab_fault(const struct dr_lab *lab, const char *point);
 dr_nodiscard int dr_lab_fid_open(struct dr_lab *lab, const struct dr_fid *fid);
 
 /* The FID of the file behind fd, whose inode number is known. */
-dr_nodiscard int dr_lab_fid_of_ino(struct dr_lab *lab, int fd, uint64_t ino, struct dr_fid *ret_fid);
+dr_nodiscard int dr_lab_fid_of_ino(
+	struct dr_lab *lab, int fd, uint64_t ino, struct dr_fid *ret_fid);
 
 static inline bool dr_lab_fid_is_ino(const struct dr_fid *fid, uint64_t ino)
 {
@@ -40,18 +41,20 @@ dr_nodiscard int dr_lab_value_get(int fd, struct dr_lab_value *ret_value);
 /* @return 1 with the generation, when the value names a file of layouts/; else 0 */
 int dr_lab_value_spilled(const void *value, size_t len, uint64_t *ret_generation);
 /* A layout from layouts/, appended. @error ENOENT */
-dr_nodiscard int dr_lab_spill_read(struct dr_lab *lab, const struct dr_fid *fid, uint64_t generation,
-	struct dr_buf *out);
+dr_nodiscard int dr_lab_spill_read(
+	struct dr_lab *lab, const struct dr_fid *fid, uint64_t generation, struct dr_buf *out);
 /* Makes the value for a layout; a large one is written to layouts/, under a new generation (else 0). */
 dr_nodiscard int dr_lab_value_make(struct dr_lab *lab, const struct dr_fid *fid, const void *bytes,
 	size_t len, uint64_t generation, struct dr_lab_value *ret_value);
 /* The FID and generation of a name in layouts/. @error EINVAL */
-dr_nodiscard int dr_lab_spill_parse(const char *name, struct dr_fid *ret_fid, uint64_t *ret_generation);
+dr_nodiscard int dr_lab_spill_parse(
+	const char *name, struct dr_fid *ret_fid, uint64_t *ret_generation);
 /* A new one, never 0, for a layout that does not fit an xattr; 0 for one that does. */
 uint64_t dr_lab_generation(size_t layout_len);
 void dr_lab_spill_remove(struct dr_lab *lab, const struct dr_fid *fid, uint64_t generation);
 /* Layout of the stub with this FID. As dr_lab_layout_get(). */
-dr_nodiscard int dr_lab_layout_of(struct dr_lab *lab, int fd, const struct dr_fid *fid, struct dr_buf *out);
+dr_nodiscard int dr_lab_layout_of(
+	struct dr_lab *lab, int fd, const struct dr_fid *fid, struct dr_buf *out);
 
 /* ---- lab_object.c: objects, charges, speed ---- */
 
@@ -59,8 +62,8 @@ dr_nodiscard int dr_lab_layout_of(struct dr_lab *lab, int fd, const struct dr_fi
 /* A new number of an OST, as an object's FID. */
 struct dr_fid dr_lab_object_number(struct dr_lab *lab, uint32_t ost);
 /* Creates the object that obj->fid names already. @return a descriptor for reading and writing */
-dr_nodiscard int dr_lab_object_create_named(struct dr_lab *lab, const struct dr_layout_object *obj,
-	const struct dr_fid *owner);
+dr_nodiscard int dr_lab_object_create_named(
+	struct dr_lab *lab, const struct dr_layout_object *obj, const struct dr_fid *owner);
 dr_nodiscard int dr_lab_object_remove(struct dr_lab *lab, const struct dr_layout_object *obj,
 	const struct dr_fid *owner, uint64_t charge);
 /* Is the OST up? Waits as long as a slow one takes. @error ECANCELED the lease of lease_fd (or -1) was lost; EIO down */
@@ -89,7 +92,7 @@ enum dr_lab_slot_state {
 
 struct dr_lab_slot {
 	_Atomic uint32_t state; /* enum dr_lab_slot_state; stored last */
-	uint32_t n_new, n_old;	/* objects */
+	uint32_t n_new, n_old;  /* objects */
 	uint32_t reserved;
 	uint64_t generation_new, generation_old; /* of layouts/; 0: none */
 	struct dr_fid owner;
@@ -102,13 +105,13 @@ struct dr_lab_journal *dr_lab_journal_new(struct dr_lab *lab);
 void dr_lab_journal_end(struct dr_lab *lab);
 void dr_lab_journal_free(struct dr_lab_journal *journal);
 /* A slot with room for n objects, its state FREE. @error ENOSPC; EMFILE too many volatiles */
-dr_nodiscard int dr_lab_slot_take(struct dr_lab *lab, const struct dr_fid *owner, uint32_t n,
-	struct dr_lab_slot **ret_slot);
+dr_nodiscard int dr_lab_slot_take(
+	struct dr_lab *lab, const struct dr_fid *owner, uint32_t n, struct dr_lab_slot **ret_slot);
 /* Makes room for more. */
 dr_nodiscard int dr_lab_slot_grow(struct dr_lab *lab, struct dr_lab_slot *slot, uint32_t n);
 /* Adds the objects of a layout that is about to be replaced, and where the stub is. */
-dr_nodiscard int dr_lab_slot_add_old(struct dr_lab *lab, struct dr_lab_slot *slot,
-	const struct dr_layout *old);
+dr_nodiscard int dr_lab_slot_add_old(
+	struct dr_lab *lab, struct dr_lab_slot *slot, const struct dr_layout *old);
 dr_nodiscard int dr_lab_slot_name_path(struct dr_lab *lab, struct dr_lab_slot *slot, int stub_fd);
 void dr_lab_slot_state(struct dr_lab_slot *slot, enum dr_lab_slot_state state);
 void dr_lab_slot_give(struct dr_lab *lab, struct dr_lab_slot *slot);
@@ -117,11 +120,11 @@ void dr_lab_slot_give(struct dr_lab *lab, struct dr_lab_slot *slot);
 
 struct dr_lab_obj {
 	struct dr_layout_object id;
-	int fd;	     /* negative: not open */
-	bool made;   /* we created it, and nobody has taken it from us */
-	bool dirty;  /* changed since the last sync */
-	uint64_t len;	  /* bytes: how long writes and truncates made it */
-	uint64_t charged; /* bytes */
+	int fd;               /* negative: not open */
+	bool made;            /* we created it, and nobody has taken it from us */
+	bool dirty;           /* changed since the last sync */
+	uint64_t len;         /* bytes: how long writes and truncates made it */
+	uint64_t charged;     /* bytes */
 	uint64_t first, next; /* blocks: all that were charged lie in [first, next) */
 };
 
@@ -135,10 +138,10 @@ struct dr_lab_io {
 	uint32_t n_open, hand; /* descriptors in use, and where to look for one to close */
 	bool writable;
 	bool past_cache; /* reads come from the disk */
-	int lost;	 /* the error of a sync, which the kernel tells only once; 0: none */
-	int stub_fd;	 /* lent: DoM bytes */
-	int archive_fd;	 /* owned: data of a released file, opened when needed */
-	int lease_fd;	 /* lent: its lease is watched while waiting; -1: none is */
+	int lost;        /* the error of a sync, which the kernel tells only once; 0: none */
+	int stub_fd;     /* lent: DoM bytes */
+	int archive_fd;  /* owned: data of a released file, opened when needed */
+	int lease_fd;    /* lent: its lease is watched while waiting; -1: none is */
 };
 
 /* Takes the layout. */
@@ -152,11 +155,11 @@ dr_nodiscard int dr_lab_io_create(struct dr_lab_io *io, uint32_t *ret_ost);
 void dr_lab_io_destroy(struct dr_lab_io *io);
 /* @error ENODATA no layout there; EIO */
 ssize_t dr_lab_io_read(struct dr_lab_io *io, void *buf, size_t len, uint64_t off, uint64_t size);
-dr_nodiscard int dr_lab_io_next_data(struct dr_lab_io *io, uint64_t off, uint64_t size,
-	uint64_t *ret_start, uint64_t *ret_end);
+dr_nodiscard int dr_lab_io_next_data(
+	struct dr_lab_io *io, uint64_t off, uint64_t size, uint64_t *ret_start, uint64_t *ret_end);
 /* @error ENODATA an offset without an initialised component; ENOSPC; ECANCELED */
-dr_nodiscard int dr_lab_io_write(struct dr_lab_io *io, const void *buf, size_t len, uint64_t off,
-	uint32_t *ret_ost);
+dr_nodiscard int dr_lab_io_write(
+	struct dr_lab_io *io, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
 dr_nodiscard int dr_lab_io_truncate(struct dr_lab_io *io, uint64_t size);
 dr_nodiscard int dr_lab_io_flush(struct dr_lab_io *io);
 dr_nodiscard int dr_lab_io_sync(struct dr_lab_io *io);
@@ -195,7 +198,8 @@ int dr_lab_vol_create(struct dr_file *file, const struct dr_layout *layout, stru
 	uint32_t *ret_ost);
 void dr_lab_vol_close(struct dr_vol *vol);
 int dr_lab_vol_layout(struct dr_vol *vol, struct dr_buf *out);
-int dr_lab_vol_write(struct dr_vol *vol, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
+int dr_lab_vol_write(
+	struct dr_vol *vol, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
 int dr_lab_vol_truncate(struct dr_vol *vol, uint64_t size);
 int dr_lab_vol_flush(struct dr_vol *vol);
 int dr_lab_vol_sync(struct dr_vol *vol);

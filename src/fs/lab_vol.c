@@ -159,7 +159,8 @@ int dr_lab_vol_layout(struct dr_vol *base, struct dr_buf *out)
 	return 0;
 }
 
-int dr_lab_vol_write(struct dr_vol *base, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost)
+int dr_lab_vol_write(
+	struct dr_vol *base, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost)
 {
 	struct vol *vol = vol_of(base);
 	if (vol->swapped) {
@@ -228,8 +229,8 @@ struct swap {
 };
 
 /* Is everything still as the caller saw it? Also decodes the layout that goes. */
-static int swap_check(struct vol *vol, struct dr_lab_file *file, const void *expect, size_t expect_len,
-	struct swap *swap)
+static int swap_check(struct vol *vol, struct dr_lab_file *file, const void *expect,
+	size_t expect_len, struct swap *swap)
 {
 	struct dr_buf now dr_cleanup(dr_buf_fini) = { 0 };
 	int r = dr_lab_value_get(file->fd, &swap->before);
@@ -264,7 +265,8 @@ static int swap_prepare(struct vol *vol, struct dr_lab_file *file, struct swap *
 		return r;
 	}
 	dr_lab_slot_state(vol->slot, DR_LAB_SLOT_SWAPPING);
-	return dr_lab_value_make(vol->lab, &file->fid, bytes.data, bytes.len, swap->generation, &swap->after);
+	return dr_lab_value_make(
+		vol->lab, &file->fid, bytes.data, bytes.len, swap->generation, &swap->after);
 }
 
 static bool stub_has(const struct dr_lab_file *file, const struct dr_lab_value *value)
@@ -276,7 +278,9 @@ static bool stub_has(const struct dr_lab_file *file, const struct dr_lab_value *
 
 static int set_value(const struct dr_lab_file *file, const struct dr_lab_value *value)
 {
-	return fsetxattr(file->fd, DR_LAB_XATTR, value->bytes, value->len, XATTR_REPLACE) < 0 ? -errno : 0;
+	return fsetxattr(file->fd, DR_LAB_XATTR, value->bytes, value->len, XATTR_REPLACE) < 0
+		       ? -errno
+		       : 0;
 }
 
 static int swap_commit(struct vol *vol, struct dr_lab_file *file, struct swap *swap)
@@ -301,12 +305,15 @@ static int swap_commit(struct vol *vol, struct dr_lab_file *file, struct swap *s
 	return -ESTALE;
 }
 
-int dr_lab_swap(struct dr_file *base, struct dr_vol *vol_base, const void *expect, size_t expect_len)
+int dr_lab_swap(
+	struct dr_file *base, struct dr_vol *vol_base, const void *expect, size_t expect_len)
 {
 	struct dr_lab_file *file = file_of(base);
 	struct vol *vol = vol_of(vol_base);
 	struct swap swap = { 0 };
-	int r = vol->file != file || vol->swapped ? -EINVAL : !file->locked || !file->leased ? -ESTALE : 0;
+	int r = vol->file != file || vol->swapped ? -EINVAL
+		: !file->locked || !file->leased  ? -ESTALE
+						  : 0;
 	r = r < 0 ? r : swap_check(vol, file, expect, expect_len, &swap);
 	r = r < 0 ? r : swap_prepare(vol, file, &swap);
 	r = r < 0 ? r : swap_commit(vol, file, &swap);

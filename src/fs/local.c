@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-int dr_local_dir_open(int root_fd, uint64_t dev, const void *path, size_t len,
-	struct dr_local_dir *ret_dir)
+int dr_local_dir_open(
+	int root_fd, uint64_t dev, const void *path, size_t len, struct dr_local_dir *ret_dir)
 {
 	int fd dr_cleanup(dr_fd_closep) = dr_open_dir_beneath(root_fd, path, len);
 	if (fd < 0) {

@@ -15,13 +15,13 @@
 struct dr_local_dir {
 	int fd;
 	uint64_t position; /* what comes next in buf, or in the kernel */
-	size_t at, len;	   /* of buf */
-	uint8_t *buf;	   /* DR_LOCAL_BUFFER bytes, from the first read on */
+	size_t at, len;    /* of buf */
+	uint8_t *buf;      /* DR_LOCAL_BUFFER bytes, from the first read on */
 };
 
 /* @error as dir_open; EXDEV another file system is mounted there */
-dr_nodiscard int dr_local_dir_open(int root_fd, uint64_t dev, const void *path, size_t len,
-	struct dr_local_dir *ret_dir);
+dr_nodiscard int dr_local_dir_open(
+	int root_fd, uint64_t dev, const void *path, size_t len, struct dr_local_dir *ret_dir);
 void dr_local_dir_fini(struct dr_local_dir *dir);
 dr_nodiscard int dr_local_dir_seek(struct dr_local_dir *dir, uint64_t position);
 /* The next entry (name, type, ino, position; the rest zero), lent until the next call. @return 1, or 0 at the end */
@@ -37,7 +37,7 @@ dr_nodiscard int dr_local_open(int dirfd, const char *name);
  */
 dr_nodiscard int dr_local_file_open(int dirfd, const char *name, struct dr_stat *ret_stat);
 /* The first extent of data in [off, end). @error ENXIO none */
-dr_nodiscard int dr_local_next_data(int fd, uint64_t off, uint64_t end, uint64_t *ret_start,
-	uint64_t *ret_end);
+dr_nodiscard int dr_local_next_data(
+	int fd, uint64_t off, uint64_t end, uint64_t *ret_start, uint64_t *ret_end);
 
 #endif

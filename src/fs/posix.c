@@ -107,9 +107,10 @@ static int posix_identity(struct dr_fs *base, char *buf, size_t size)
 	uint32_t word[2];
 	memcpy(word, &st.f_fsid, sizeof(word));
 	/* The id comes from the file system's UUID where it has one; the root tells mounts without one apart. */
-	int len = word[0] || word[1] ?
-			  snprintf(buf, size, "posix:%08" PRIx32 "%08" PRIx32, word[0], word[1]) :
-			  snprintf(buf, size, "posix:%lx:%s", (unsigned long)st.f_type, base->root);
+	int len =
+		word[0] || word[1]
+			? snprintf(buf, size, "posix:%08" PRIx32 "%08" PRIx32, word[0], word[1])
+			: snprintf(buf, size, "posix:%lx:%s", (unsigned long)st.f_type, base->root);
 	return len < 0 || (size_t)len >= size ? -ERANGE : 0;
 }
 
@@ -163,8 +164,8 @@ static int posix_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat
 	return dr_local_stat(dir_of(dir)->local.fd, name, AT_SYMLINK_NOFOLLOW, ret_stat);
 }
 
-static int posix_file_open(struct dr_dir *base, const char *name, const struct dr_fid *fid,
-	struct dr_file **ret_file)
+static int posix_file_open(
+	struct dr_dir *base, const char *name, const struct dr_fid *fid, struct dr_file **ret_file)
 {
 	if (fid && !dr_fid_is_zero(fid)) {
 		return -ENOENT; /* no file here has a FID */
@@ -207,7 +208,8 @@ static ssize_t posix_read(struct dr_file *file, void *buf, size_t len, uint64_t 
 	return n < 0 ? -errno : n;
 }
 
-static int posix_next_data(struct dr_file *file, uint64_t off, uint64_t *ret_start, uint64_t *ret_end)
+static int posix_next_data(
+	struct dr_file *file, uint64_t off, uint64_t *ret_start, uint64_t *ret_end)
 {
 	return dr_local_next_data(file_of(file)->fd, off, INT64_MAX, ret_start, ret_end);
 }

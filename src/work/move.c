@@ -10,6 +10,7 @@
  */
 
 #define SETTLE_NS 1000000000ull
+#define SHARES 4
 
 struct job {
 	struct dr_worker *worker;
@@ -36,15 +37,15 @@ static void count(struct dr_worker *worker, const struct dr_outcome *outcomes, s
 	dr_count(&worker->counters, DR_COUNT_BYTES, bytes);
 }
 
-/* @return 1 settled; 0 the claim is lost */
-static int settle(struct job *job)
+/* parts > 0: hands the rest back in so many chunks. @return 1 settled; 0 the claim is lost */
+static int settle(struct job *job, unsigned parts)
 {
 	struct dr_worker *worker = job->worker;
 	int r;
 
 	dr_audit_flush(&worker->audit);
 	r = dr_ledger_settle_move(worker->store, job->claim, &job->chunk, job->outcomes, job->done,
-		&worker->work->rules, &job->state);
+		parts, &worker->work->rules, &job->state);
 	job->settled_ns = dr_now_ns();
 	if (r <= 0) {
 		return r;
@@ -81,10 +82,14 @@ static int run(struct job *job, struct dr_evacuation *evacuation)
 		if (job->done < n && !yield && dr_now_ns() - job->settled_ns < SETTLE_NS) {
 			continue;
 		}
-		int r = settle(job);
+		int r = settle(job, 0);
 
 		if (r <= 0) {
 			return r;
+		}
+		if (job->done + 1 < n && job->state.hungry && !yield) {
+			/* Others have nothing to do: each gets a share, and so do we. */
+			return settle(job, SHARES);
 		}
 		if (job->done < n && (yield || !job->state.running)) {
 			dr_claim_give_back(worker->store, claim);
@@ -110,7 +115,7 @@ int dr_move_job(struct dr_worker *worker, struct dr_claim *claim)
 		.fsync = config->options->fsync,
 		.verify = config->options->verify,
 		.stop = &worker->work->stopping,
-		.again = claim->deliveries > 1,
+		.again = claim->again,
 	};
 	int r = dr_chunk_decode(claim->payload.data, claim->payload.len, &job.chunk);
 

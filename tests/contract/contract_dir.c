@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "rig.h"
-
 #include "base/fdio.h"
 
 #include <fcntl.h>
@@ -10,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+
+#include "rig.h"
 
 /* Roots, names, directories and positions: every driver. */
 
@@ -70,7 +70,8 @@ START_TEST(driver__has_all_operations_or_none_of_a_group)
 {
 	const struct dr_fs_driver *ops = _i == RIG_LAB ? &dr_fs_lab : &dr_fs_posix;
 	ck_assert(ops->dir_open && ops->dir_close && ops->dir_read && ops->entry_stat);
-	ck_assert(ops->file_open && ops->file_close && ops->file_stat && ops->read && ops->next_data);
+	ck_assert(
+		ops->file_open && ops->file_close && ops->file_stat && ops->read && ops->next_data);
 	bool lustre_like = _i == RIG_LAB;
 	ck_assert(!ops->osts == !lustre_like);
 	ck_assert(!ops->ost_settle == !lustre_like);
@@ -130,8 +131,8 @@ START_TEST(names__are_bytes)
 	char longest[256];
 	memset(longest, 0xfe, 255);
 	longest[255] = 0;
-	const char *const list[] = { "new\nline", "quote\"'`", "\xff", "\xff\n", "*", "-rf", " ", "\\", "%s",
-		longest };
+	const char *const list[] = { "new\nline", "quote\"'`", "\xff", "\xff\n", "*", "-rf", " ",
+		"\\", "%s", longest };
 	struct names names = {
 		.names = list,
 		.n = sizeof(list) / sizeof(*list),
@@ -220,8 +221,8 @@ END_TEST
 
 /* ---- positions ---- */
 
-#define STABLE 1500
-#define CHURN 1500
+#define STABLE 600
+#define CHURN 600
 
 /* In memory that a child process shares. */
 struct walk {
@@ -288,11 +289,11 @@ START_TEST(dir_read__resumes_by_position_while_entries_come_and_go)
 		(void)snprintf(name, sizeof(name), "c%u", i);
 		rig_touch(rig.ns, name);
 	}
-	struct walk *walk = mmap(NULL, sizeof(*walk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		-1, 0);
+	struct walk *walk = mmap(
+		NULL, sizeof(*walk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(walk, MAP_FAILED);
 	walk->rig = &rig;
-	walk->step = 321;
+	walk->step = 129;
 	struct dr_dir *kept dr_cleanup(dr_dir_closep) = rig_dir(&rig, "");
 	for (unsigned round = 0; !walk->end; round++) {
 		if (round % 3 == 0) {
@@ -322,7 +323,7 @@ START_TEST(dir_read__gives_a_bounded_number_and_says_more)
 	struct rig rig;
 	rig_init(&rig, _i);
 	char name[32];
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < 4200; i++) {
 		(void)snprintf(name, sizeof(name), "c%u", i);
 		rig_touch(rig.ns, name);
 	}
@@ -334,11 +335,11 @@ START_TEST(dir_read__gives_a_bounded_number_and_says_more)
 		calls++;
 	} while (r == DR_DIR_MORE);
 	ck_assert_int_eq(r, 0);
-	ck_assert_int_eq(walk.given, 5000);
+	ck_assert_int_eq(walk.given, 4200);
 	ck_assert_int_gt(calls, 1);
 	/* The end is the end, and the start can be had again. */
 	ck_assert_int_eq(rig.ops->dir_read(dir, walk.position, walk_entry, &walk), 0);
-	ck_assert_int_eq(walk.given, 5000);
+	ck_assert_int_eq(walk.given, 4200);
 	int again = 0;
 	ck_assert_int_eq(rig.ops->dir_read(dir, 0, see_one, &again), DR_DIR_MORE);
 	ck_assert_int_gt(again, 1000);
@@ -537,7 +538,8 @@ START_TEST(foreign_copy__is_no_file_of_the_lab)
 	rig_make(&rig, "file", _i ? RIG_LARGE : RIG_PLAIN, 1000, 1000, 1000);
 	/* What cp -a does: size, and the xattrs byte by byte. */
 	int from dr_cleanup(dr_fd_closep) = openat(rig.ns, "file", O_RDONLY | O_CLOEXEC);
-	int to dr_cleanup(dr_fd_closep) = openat(rig.ns, "copy", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	int to dr_cleanup(dr_fd_closep) =
+		openat(rig.ns, "copy", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	char value[4096];
 	ssize_t len = fgetxattr(from, DR_LAB_XATTR, value, sizeof(value));
 	ck_assert_int_gt(len, 0);
@@ -564,7 +566,8 @@ END_TEST
 RIG_MAIN("contract-dir", { open__finds_the_driver_and_the_rest_of_the_path, RIG_DRIVERS },
 	{ open__takes_the_folder_of_a_lab_for_its_name_space, 1 },
 	{ driver__has_all_operations_or_none_of_a_group, RIG_DRIVERS },
-	{ names__are_bytes, RIG_DRIVERS }, { path__may_be_longer_than_the_kernel_takes, RIG_DRIVERS },
+	{ names__are_bytes, RIG_DRIVERS },
+	{ path__may_be_longer_than_the_kernel_takes, RIG_DRIVERS },
 	{ symlinks__are_never_followed, RIG_DRIVERS },
 	{ dir_read__resumes_by_position_while_entries_come_and_go, RIG_DRIVERS },
 	{ dir_read__gives_a_bounded_number_and_says_more, RIG_DRIVERS },

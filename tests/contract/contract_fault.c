@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "rig.h"
-
 #include "base/clock.h"
 #include "base/fdio.h"
 
@@ -9,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "rig.h"
 
 /* What goes wrong: OSTs that are down, full, closed or slow; lost objects; removed files; killed movers. */
 
@@ -291,8 +291,8 @@ static void move_and_die(void *ctx)
 	(void)!rig_move(&rig, "file");
 }
 
-static const char *const points[] = { "slot", "created", "charged", "written", "swap-before", "swap-after",
-	"unlinked" };
+static const char *const points[] = { "slot", "created", "charged", "written", "swap-before",
+	"swap-after", "unlinked" };
 #define N_POINTS ((int)(sizeof(points) / sizeof(*points)))
 static const enum rig_kind killed_kinds[] = { RIG_PLAIN, RIG_PFL, RIG_MIRROR, RIG_LARGE };
 #define N_KILLED_KINDS ((int)(sizeof(killed_kinds) / sizeof(*killed_kinds)))
@@ -384,4 +384,5 @@ RIG_MAIN("contract-fault", { ost__that_is_down_full_or_closed_takes_no_objects, 
 	{ settle__frees_the_objects_of_removed_files_only, RIG_KINDS },
 	{ released__file_is_read_from_the_archive, RIG_KINDS },
 	{ kill__leaves_nothing_that_recovery_does_not_mend, N_POINTS *N_KILLED_KINDS },
-	{ kill__between_two_movers_harms_only_its_own, 1 }, { kill__and_then_the_file_is_removed, 2 })
+	{ kill__between_two_movers_harms_only_its_own, 1 },
+	{ kill__and_then_the_file_is_removed, 2 })

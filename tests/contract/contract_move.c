@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "rig.h"
-
 #include "base/clock.h"
 #include "base/fdio.h"
 
@@ -11,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+
+#include "rig.h"
 
 /* Leases, volatiles and swaps: drivers with OSTs. */
 
@@ -106,12 +106,14 @@ END_TEST
 
 /* ---- moving ---- */
 
-static void check_moved(struct rig *rig, enum rig_kind kind, uint64_t size, uint64_t hole, uint64_t hole_end)
+static void check_moved(
+	struct rig *rig, enum rig_kind kind, uint64_t size, uint64_t hole, uint64_t hole_end)
 {
 	rig_make(rig, "file", kind, size, hole, hole_end);
 	struct stat before, after;
 	struct dr_fid fid_before, fid_after;
-	struct timespec times[2] = { { .tv_sec = 1000000, .tv_nsec = 1 }, { .tv_sec = 1000000007, .tv_nsec = 9 } };
+	struct timespec times[2] = { { .tv_sec = 1000000, .tv_nsec = 1 },
+		{ .tv_sec = 1000000007, .tv_nsec = 9 } };
 	int fd dr_cleanup(dr_fd_closep) = openat(rig->ns, "file", O_RDONLY | O_CLOEXEC);
 	ck_assert_int_eq(fsetxattr(fd, "user.mine", "kept", 4, 0), 0);
 	ck_assert_int_eq(futimens(fd, times), 0);
@@ -194,8 +196,8 @@ START_TEST(volatile__reads_back_what_was_written_and_vanishes)
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		ck_assert_uint_eq(layout->comps[c].n_objects, hand.layout->comps[c].n_objects);
 		for (uint32_t i = 0; i < layout->comps[c].n_objects; i++) {
-			ck_assert_uint_eq(
-				layout->comps[c].objects[i].ost, hand.layout->comps[c].objects[i].ost);
+			ck_assert_uint_eq(layout->comps[c].objects[i].ost,
+				hand.layout->comps[c].objects[i].ost);
 		}
 	}
 	ck_assert_int_eq(rig_copy(&rig, hand.file, hand.vol), 0);
@@ -227,8 +229,8 @@ START_TEST(volatile__charges_each_block_once_in_any_order)
 	uint32_t ost;
 	rig_hand_init(&rig, "file", &hand);
 	ck_assert_int_eq(rig_hand_create(&rig, &hand, &ost), 0);
-	static const uint32_t writes[][2] = { { 100000, 5000 }, { 5, 10 }, { 99000, 2000 }, { 50000, 60000 },
-		{ 3000, 2000 }, { 4096, 4096 }, { 0, 125000 }, { 12, 1 } };
+	static const uint32_t writes[][2] = { { 100000, 5000 }, { 5, 10 }, { 99000, 2000 },
+		{ 50000, 60000 }, { 3000, 2000 }, { 4096, 4096 }, { 0, 125000 }, { 12, 1 } };
 	static uint8_t bytes[125000];
 	memset(bytes, 7, sizeof(bytes));
 	for (size_t i = 0; i < sizeof(writes) / sizeof(*writes); i++) {

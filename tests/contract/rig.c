@@ -75,8 +75,8 @@ void rig_touch(int dirfd, const char *name)
 
 /* ---- layouts and files ---- */
 
-static void comp_set(struct dr_layout *layout, uint32_t c, uint64_t start, uint64_t end, uint32_t pattern,
-	uint16_t stripes)
+static void comp_set(struct dr_layout *layout, uint32_t c, uint64_t start, uint64_t end,
+	uint32_t pattern, uint16_t stripes)
 {
 	struct dr_layout_comp *comp = &layout->comps[c];
 	comp->start = start;
@@ -132,7 +132,8 @@ static struct dr_layout *template_of(enum rig_kind kind)
 	return layout;
 }
 
-static void place_first_half(void *ctx, struct dr_layout_object *objects, uint32_t n, bool overstripe)
+static void place_first_half(
+	void *ctx, struct dr_layout_object *objects, uint32_t n, bool overstripe)
 {
 	(void)overstripe;
 	uint32_t *next = ctx;
@@ -183,7 +184,8 @@ void rig_make(struct rig *rig, const char *name, enum rig_kind kind, uint64_t si
 	ck_assert_int_eq(linkat(AT_FDCWD, link, rig->ns, name, AT_SYMLINK_FOLLOW), 0);
 }
 
-void rig_check_content(struct rig *rig, const char *name, uint64_t size, uint64_t hole, uint64_t hole_end)
+void rig_check_content(
+	struct rig *rig, const char *name, uint64_t size, uint64_t hole, uint64_t hole_end)
 {
 	struct dr_file *file dr_cleanup(dr_file_closep) = rig_file(rig, name);
 	struct dr_stat st;
@@ -203,8 +205,8 @@ void rig_check_content(struct rig *rig, const char *name, uint64_t size, uint64_
 	for (uint64_t i = 0; i < size; i++) {
 		uint8_t expected = i >= hole && i < hole_end ? 0 : rig_byte(i);
 		if (bytes[i] != expected) {
-			ck_abort_msg("%s: byte %llu is %u, not %u", name, (unsigned long long)i, bytes[i],
-				expected);
+			ck_abort_msg("%s: byte %llu is %u, not %u", name, (unsigned long long)i,
+				bytes[i], expected);
 		}
 	}
 }
@@ -331,8 +333,8 @@ int rig_copy(struct rig *rig, struct dr_file *file, struct dr_vol *vol)
 			size_t want = end - off < sizeof(buf) ? (size_t)(end - off) : sizeof(buf);
 			ssize_t n = rig->ops->read(file, buf, want, off);
 			uint32_t ost;
-			r = n <= 0 ? (n < 0 ? (int)n : -EIO) :
-				     rig->ops->vol_write(vol, buf, (size_t)n, off, &ost);
+			r = n <= 0 ? (n < 0 ? (int)n : -EIO)
+				   : rig->ops->vol_write(vol, buf, (size_t)n, off, &ost);
 			off += n > 0 ? (uint64_t)n : 0;
 		}
 	}

@@ -16,9 +16,9 @@ enum { RIG_LAB, RIG_POSIX, RIG_DRIVERS };
 
 struct rig {
 	int driver;
-	char dir[64];	     /* all that the test makes lies below it */
-	int ns;		     /* where its files lie */
-	char *prefix;	     /* of ns below the root of fs; "" or "some/where" */
+	char dir[64]; /* all that the test makes lies below it */
+	int ns;       /* where its files lie */
+	char *prefix; /* of ns below the root of fs; "" or "some/where" */
 	struct dr_fs *fs;
 	const struct dr_fs_driver *ops;
 	struct dr_lab *lab; /* opened a second time; NULL for posix */
@@ -51,7 +51,8 @@ void rig_make(struct rig *rig, const char *name, enum rig_kind kind, uint64_t si
 	uint64_t hole_end);
 uint8_t rig_byte(uint64_t off);
 /* Fails unless ns/name has that content. */
-void rig_check_content(struct rig *rig, const char *name, uint64_t size, uint64_t hole, uint64_t hole_end);
+void rig_check_content(
+	struct rig *rig, const char *name, uint64_t size, uint64_t hole, uint64_t hole_end);
 
 /* The layout of a file with every object moved to the other half of the OSTs. The caller frees. */
 struct dr_layout *rig_other_half(const struct dr_buf *layout);

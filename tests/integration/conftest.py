@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import os
-import shutil
 import sys
 import tempfile
 
@@ -33,6 +32,10 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((name, text))
 
 
+def pytest_sessionfinish():
+    harness.await_removers()
+
+
 @pytest.fixture
 def site(request, tmp_path):
     """An empty place on a disk that suits a lab, and the end of every process that the test starts there."""
@@ -49,9 +52,6 @@ def site(request, tmp_path):
     left = site.close()
     keep = getattr(request.node, 'test_failed', False) and os.environ.get('DROVER_KEEP') == '1'
     if not keep:
-        harness.remove_tree(site.lab_dir)
-        harness.remove_tree(site.dir / 'tree')
-        harness.remove_tree(site.dir / 'out')
-        if own:
-            shutil.rmtree(own, ignore_errors=True)
+        for folder in [own] if own else [site.lab_dir, site.tree, site.dir / 'out']:
+            harness.remove_tree(folder)
     assert not left, f'still there after their daemons were killed: {left}'

@@ -136,9 +136,18 @@ def names_below(top):
     return {p: (v['mode'], v['mtime'], v.get('sha256')) for p, v in facts(top, content=True).items()}
 
 
+REMOVERS = []
+
+
 def remove_tree(top):
-    """Also of paths that are too long for rm's callers in Python."""
-    subprocess.run(['rm', '-rf', os.fspath(top)], check=False)
+    """In the background, for disks are slow at it, and by rm, which knows paths of any length."""
+    if os.path.lexists(top):
+        REMOVERS.append(subprocess.Popen(['rm', '-rf', os.fspath(top)], stdin=subprocess.DEVNULL))
+
+
+def await_removers():
+    for remover in REMOVERS:
+        remover.wait()
 
 
 # --- processes ------------------------------------------------------------------------------------------------------
@@ -516,11 +525,12 @@ class Site:
         assert code == 0, f'wait: {code}: {self.status(name)}\n{self.drover("report", name).out}'
         self.ended()
         assert self.state(name) == 'completed'
-        self.assert_empty(*osts)
-        self.check()
+        # It also frees what was removed with rm(1), so it comes before the search for objects.
         report = self.report(name)
         assert {o['ost']: (o['ready_to_remove'], o['objects'], o['files_left']) for o in report['osts']} == \
             {o: (True, 0, 0) for o in osts}, report
+        self.assert_empty(*osts)
+        self.check()
         return self.status(name)
 
     # the end

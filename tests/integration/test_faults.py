@@ -311,11 +311,28 @@ def test_immutable_files_are_refused_with_the_reason(site):
         assert site.progress()['succeeded'] == len(names) - 1
     finally:
         subprocess.run(['chattr', '-i', path], check=True)
-    site.drover('retry-failed', 'evac', '--class', 'no_space')
+    site.drover('retry-failed', 'evac')
+    site.daemon()
+    site.assert_moved(osts=(0,))
+
+
+def test_failed_files_are_tried_again_by_class(site):
+    """Also while no daemon runs, as all commands."""
+    site.make(3)
+    site.lab('fill', '--files', 30, '--size', '4K')
+    names = site.names_on(0)
+    site.start(osts='0')
+    site.set('1-2', 'full')
     site.daemon()
     assert site.wait() == 3
     site.ended()
-    site.drover('retry-failed', 'evac', '--class', 'refused')
+    site.set('1-2', 'up')
+    site.drover('retry-failed', 'evac', '--class', 'failed')
+    site.daemon()
+    assert site.wait() == 3
+    site.ended()
+    assert site.progress()['no_space'] == len(names)
+    site.drover('retry-failed', 'evac', '--class', 'no_space')
     site.daemon()
     site.assert_moved(osts=(0,))
 
