@@ -41,7 +41,8 @@ static void push(struct bare *bare, const char *parent, const char *name)
 		bare->cap_dirs = bare->cap_dirs ? bare->cap_dirs * 2 : 64;
 		bare->dirs = dr_xrealloc(bare->dirs, bare->cap_dirs * sizeof(*bare->dirs));
 	}
-	bare->dirs[bare->n_dirs++] = parent[0] ? dr_xasprintf("%s/%s", parent, name) : dr_xstrdup(name);
+	bare->dirs[bare->n_dirs++] =
+		parent[0] ? dr_xasprintf("%s/%s", parent, name) : dr_xstrdup(name);
 	(void)pthread_mutex_unlock(&bare->lock);
 }
 
@@ -153,7 +154,8 @@ int main(int argc, char **argv)
 
 	(void)signal(SIGIO, SIG_IGN);
 	if (argc != 4 || dr_rangeset_parse(argv[2], &bare.sources) < 0 ||
-		dr_text_parse_u64(argv[3], 1, 64, &n_threads) < 0 || dr_fs_open(argv[1], &bare.fs, &rest) < 0) {
+		dr_text_parse_u64(argv[3], 1, 64, &n_threads) < 0 ||
+		dr_fs_open(argv[1], &bare.fs, &rest) < 0) {
 		(void)fprintf(stderr, "usage: bare PATH OSTS THREADS\n");
 		return 2;
 	}
@@ -170,7 +172,8 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < n_threads; i++) {
 		(void)pthread_join(threads[i], NULL);
 	}
-	(void)printf("%" PRIu64 " %.4f\n", atomic_load(&bare.files), (double)(dr_now_ns() - began) / 1e9);
+	(void)printf("%" PRIu64 " %.4f\n", atomic_load(&bare.files),
+		(double)(dr_now_ns() - began) / 1e9);
 	dr_fs_close(bare.fs);
 	free(rest);
 	free(bare.dirs);

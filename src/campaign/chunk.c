@@ -4,9 +4,9 @@
 #define CHUNK_VERSION 1
 #define FLAG_OUTCOMES 0x1u
 
-#define TAG_DIR 0x1u  /* the directory is another one */
-#define TAG_SEQ 0x2u  /* the FID's seq is another one */
-#define TAG_VER 0x4u  /* the FID's ver is not 0 */
+#define TAG_DIR 0x1u /* the directory is another one */
+#define TAG_SEQ 0x2u /* the FID's seq is another one */
+#define TAG_VER 0x4u /* the FID's ver is not 0 */
 #define TAG_ALL 0x7u
 
 static uint64_t zigzag(int64_t v)
@@ -33,8 +33,9 @@ static void put_outcome(struct dr_buf *body, const struct dr_outcome *outcome)
 void dr_chunk_add(struct dr_chunk_builder *builder, const struct dr_chunk_file *file)
 {
 	struct dr_buf *body = &builder->body;
-	bool same_dir = builder->n_files > 0 && builder->dir.len == file->dir_len && (file->dir_len == 0 ||
-			memcmp(builder->dir.data, file->dir, file->dir_len) == 0);
+	bool same_dir =
+		builder->n_files > 0 && builder->dir.len == file->dir_len &&
+		(file->dir_len == 0 || memcmp(builder->dir.data, file->dir, file->dir_len) == 0);
 	size_t shared = 0;
 	uint8_t tag = 0;
 
@@ -106,7 +107,8 @@ static void get_outcome(struct dr_cur *cur, struct dr_outcome *outcome)
 	uint8_t class = dr_cur_u8(cur), step = dr_cur_u8(cur);
 	uint64_t error = dr_cur_varint(cur), n_osts = dr_cur_varint(cur);
 
-	if (class >= DR_N_CLASSES || step >= DR_N_STEPS || error > 4095 || n_osts > DR_OUTCOME_OSTS) {
+	if (class >= DR_N_CLASSES || step >= DR_N_STEPS || error > 4095 ||
+		n_osts > DR_OUTCOME_OSTS) {
 		cur->bad = true;
 		return;
 	}
@@ -119,7 +121,11 @@ static void get_outcome(struct dr_cur *cur, struct dr_outcome *outcome)
 	}
 }
 
-/* Names grow in a buffer that moves, so files keep offsets until the end. */
+/* Names grow in a buffer that moves: where they are in it is kept beside the files until the end. */
+struct place {
+	size_t dir, name;
+};
+
 struct decoder {
 	struct dr_cur cur;
 	struct dr_buf names;
@@ -150,7 +156,7 @@ static void decode_name(struct decoder *d)
 	d->name_len = (size_t)shared + len;
 }
 
-static void decode_file(struct decoder *d, struct dr_chunk_file *file)
+static void decode_file(struct decoder *d, struct dr_chunk_file *file, struct place *ret_at)
 {
 	uint8_t tag = dr_cur_u8(&d->cur);
 
@@ -181,10 +187,9 @@ static void decode_file(struct decoder *d, struct dr_chunk_file *file)
 	if (d->outcomes) {
 		get_outcome(&d->cur, &file->outcome);
 	}
-	file->dir = (const char *)d->dir_at;
 	file->dir_len = d->dir_len;
-	file->name = (const char *)d->name_at;
 	file->name_len = d->name_len;
+	*ret_at = (struct place){ d->dir_at, d->name_at };
 }
 
 int dr_chunk_decode(const void *bytes, size_t len, struct dr_chunk *ret_chunk)
@@ -196,16 +201,19 @@ int dr_chunk_decode(const void *bytes, size_t len, struct dr_chunk *ret_chunk)
 
 	chunk.bytes = dr_cur_varint(&d.cur);
 	/* A file takes five bytes at the least. */
-	if (d.cur.bad || version != CHUNK_VERSION || (flags & ~FLAG_OUTCOMES) || n > DR_CHUNK_FILES_MAX ||
-		n * 5 > dr_cur_left(&d.cur)) {
+	if (d.cur.bad || version != CHUNK_VERSION || (flags & ~FLAG_OUTCOMES) ||
+		n > DR_CHUNK_FILES_MAX || n * 5 > dr_cur_left(&d.cur)) {
 		return -EBADMSG;
 	}
 	d.outcomes = chunk.outcomes = flags & FLAG_OUTCOMES;
 	chunk.n_files = (size_t)n;
 	chunk.files = dr_xcalloc(chunk.n_files ? chunk.n_files : 1, sizeof(*chunk.files));
+	struct place *at dr_cleanup(dr_freep) =
+		dr_xcalloc(chunk.n_files ? chunk.n_files : 1, sizeof(*at));
+
 	dr_buf_put_u8(&d.names, 0); /* offset 0: the empty directory of a chunk that names none */
 	for (size_t i = 0; i < chunk.n_files && !d.cur.bad; i++) {
-		decode_file(&d, &chunk.files[i]);
+		decode_file(&d, &chunk.files[i], &at[i]);
 	}
 	if (d.cur.bad || dr_cur_left(&d.cur) > 0) {
 		free(chunk.files);
@@ -214,8 +222,8 @@ int dr_chunk_decode(const void *bytes, size_t len, struct dr_chunk *ret_chunk)
 	}
 	chunk.names = (char *)d.names.data;
 	for (size_t i = 0; i < chunk.n_files; i++) {
-		chunk.files[i].dir = chunk.names + (uintptr_t)chunk.files[i].dir;
-		chunk.files[i].name = chunk.names + (uintptr_t)chunk.files[i].name;
+		chunk.files[i].dir = chunk.names + at[i].dir;
+		chunk.files[i].name = chunk.names + at[i].name;
 	}
 	*ret_chunk = chunk;
 	return 0;

@@ -22,8 +22,8 @@ struct dr_chunk_file {
 	size_t dir_len;
 	const char *name; /* NUL-terminated */
 	size_t name_len;
-	struct dr_fid fid; /* zero: not known */
-	uint64_t size;	   /* bytes, as the scan saw it */
+	struct dr_fid fid;         /* zero: not known */
+	uint64_t size;             /* bytes, as the scan saw it */
 	struct dr_outcome outcome; /* of leftovers */
 };
 
@@ -31,7 +31,7 @@ struct dr_chunk_file {
 struct dr_chunk_builder {
 	struct dr_buf body;
 	uint64_t n_files, bytes;
-	bool outcomes; /* set before the first file */
+	bool outcomes;           /* set before the first file */
 	struct dr_buf dir, name; /* of the file before */
 	struct dr_fid fid;
 };

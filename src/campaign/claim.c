@@ -59,11 +59,13 @@ static enum dr_claim_none none_of(const char *why)
 	if (strcmp(why, "hold") == 0) {
 		return DR_NONE_HOLD;
 	}
-	return strcmp(why, "paused") == 0 || strcmp(why, "created") == 0 ? DR_NONE_PAUSED : DR_NONE_OVER;
+	return strcmp(why, "paused") == 0 || strcmp(why, "created") == 0 ? DR_NONE_PAUSED
+									 : DR_NONE_OVER;
 }
 
-int dr_claim_take(struct dr_store *store, struct dr_claim_table *table, enum dr_job job, const char *who,
-	struct dr_claim *claim, struct dr_rangeset *aside, enum dr_claim_none *ret_none)
+int dr_claim_take(struct dr_store *store, struct dr_claim_table *table, enum dr_job job,
+	const char *who, struct dr_claim *claim, struct dr_rangeset *aside,
+	enum dr_claim_none *ret_none)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
@@ -120,7 +122,8 @@ void dr_claim_give_back(struct dr_store *store, struct dr_claim *claim)
 	int r = dr_store_run(store, &dr_script_giveback, &args, false, &reply);
 
 	if (r < 0) {
-		dr_log(DR_LOG_WARNING, "claim-not-given-back", "job=%s id=%s errno=%d next=\"it returns when it is stale\"",
+		dr_log(DR_LOG_WARNING, "claim-not-given-back",
+			"job=%s id=%s errno=%d next=\"it returns when it is stale\"",
 			job_name(claim->job), claim->id, -r);
 	}
 }
@@ -159,7 +162,8 @@ int dr_claim_refresh(struct dr_claim_table *table, struct dr_store *store)
 				continue;
 			}
 			for (struct dr_claim *c = table->first; c; c = c->older) {
-				if (strcmp(c->id, held[i].id) == 0 && strcmp(c->who, held[i].who) == 0) {
+				if (strcmp(c->id, held[i].id) == 0 &&
+					strcmp(c->who, held[i].who) == 0) {
 					c->lost = true;
 				}
 			}

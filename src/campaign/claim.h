@@ -18,18 +18,18 @@ enum dr_job { DR_JOB_SCAN, DR_JOB_MOVE };
 
 struct dr_claim {
 	enum dr_job job;
-	char who[DR_WHO_SIZE]; /* consumer */
-	char id[48];	       /* entry of the stream */
-	uint64_t deliveries;   /* 1 the first time it is handed out */
-	struct dr_buf payload; /* a frontier or a chunk */
+	char who[DR_WHO_SIZE];  /* consumer */
+	char id[48];            /* entry of the stream */
+	uint64_t deliveries;    /* 1 the first time it is handed out */
+	struct dr_buf payload;  /* a frontier or a chunk */
 	struct dr_buf progress; /* of a scan: the frontier as it was last settled; empty at first */
-	uint64_t n_files;      /* of a chunk */
-	uint64_t next;	       /* of a chunk: files before this one are settled */
-	uint64_t attempt;      /* of a chunk of leftovers: how often it was retried by itself */
-	bool again;	       /* of a chunk: a holder that died may have moved some of its files */
-	uint64_t seq;	       /* of a scan: settles so far, whoever made them */
+	uint64_t n_files;       /* of a chunk */
+	uint64_t next;          /* of a chunk: files before this one are settled */
+	uint64_t attempt;       /* of a chunk of leftovers: how often it was retried by itself */
+	bool again;   /* of a chunk: a holder that died may have moved some of its files */
+	uint64_t seq; /* of a scan: settles so far, whoever made them */
 	struct dr_claim *newer, *older; /* in the table, under its lock */
-	bool lost;	       /* under the table's lock */
+	bool lost;                      /* under the table's lock */
 };
 
 /* All claims that a process holds, so that one thread can keep them fresh. Threads: any. */
@@ -53,8 +53,9 @@ enum dr_claim_none {
  * aside: the sources whose files are not to be tried; may be NULL.
  * @return 1 taken; 0 none, *ret_none says why. @error ECANCELED stopping; EPROTO
  */
-dr_nodiscard int dr_claim_take(struct dr_store *store, struct dr_claim_table *table, enum dr_job job,
-	const char *who, struct dr_claim *claim, struct dr_rangeset *aside, enum dr_claim_none *ret_none);
+dr_nodiscard int dr_claim_take(struct dr_store *store, struct dr_claim_table *table,
+	enum dr_job job, const char *who, struct dr_claim *claim, struct dr_rangeset *aside,
+	enum dr_claim_none *ret_none);
 /* Gives it back for another worker, with the progress that was settled. Best effort: what fails goes stale by itself. */
 void dr_claim_give_back(struct dr_store *store, struct dr_claim *claim);
 /* Takes it out of the table and frees what it holds. Settled, given back or lost. */
@@ -67,7 +68,7 @@ dr_nodiscard int dr_claim_refresh(struct dr_claim_table *table, struct dr_store 
  * up to and with the slash). *ret_holders (malloc'ed, each malloc'ed) are the processes that hold claims now.
  * @return how many jobs were returned
  */
-dr_nodiscard int dr_claim_reap(struct dr_store *store, uint64_t timeout_ms, char *const *dead, size_t n_dead,
-	char ***ret_holders, size_t *ret_n_holders);
+dr_nodiscard int dr_claim_reap(struct dr_store *store, uint64_t timeout_ms, char *const *dead,
+	size_t n_dead, char ***ret_holders, size_t *ret_n_holders);
 
 #endif

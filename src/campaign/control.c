@@ -58,7 +58,8 @@ static json_t *progress_json(const redisReply *ledger)
 {
 	json_t *progress = json_object();
 	json_int_t skipped = hash_int(ledger, "busy") + hash_int(ledger, "changed");
-	json_int_t failed = hash_int(ledger, "refused") + hash_int(ledger, "no_space") + hash_int(ledger, "failed");
+	json_int_t failed = hash_int(ledger, "refused") + hash_int(ledger, "no_space") +
+			    hash_int(ledger, "failed");
 
 	set_int(progress, "discovered", hash_int(ledger, "discovered"));
 	set_int(progress, "succeeded", hash_int(ledger, "succeeded"));
@@ -119,7 +120,8 @@ static json_t *sources_json(const redisReply *osts, const struct dr_spec *spec)
 {
 	json_t *list = json_array();
 
-	for (int o = dr_rangeset_next(&spec->osts, 0); o >= 0; o = dr_rangeset_next(&spec->osts, (uint32_t)o + 1)) {
+	for (int o = dr_rangeset_next(&spec->osts, 0); o >= 0;
+		o = dr_rangeset_next(&spec->osts, (uint32_t)o + 1)) {
 		json_t *source = json_object();
 		char name[32];
 
@@ -138,15 +140,18 @@ static json_t *reasons_json(const redisReply *reasons)
 	json_t *list = json_array();
 
 	for (size_t i = 0; reasons && i + 1 < reasons->elements; i += 2) {
-		char class[32], step[32];
-		int error = 0;
+		/* class/step/errno */
+		char *key dr_cleanup(dr_freep) = dr_xstrdup(dr_reply_str(reasons, i, NULL));
+		char *step = strchr(key, '/'), *number = step ? strchr(step + 1, '/') : NULL;
 
-		if (sscanf(dr_reply_str(reasons, i, NULL), "%31[^/]/%31[^/]/%d", class, step, &error) != 3) {
+		if (!number) {
 			continue;
 		}
+		*step++ = *number++ = '\0';
+		int error = (int)strtol(number, NULL, 10);
 		json_t *reason = json_object();
 
-		set_str(reason, "class", class);
+		set_str(reason, "class", key);
 		set_str(reason, "step", step);
 		set_str(reason, "error", error ? strerrorname_np(error) : "");
 		set_int(reason, "files", dr_reply_int(reasons, i + 1));
@@ -182,7 +187,8 @@ static void put_rates(json_t *status, const char *rates_text)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		json_t *rate = rates ? json_object_get(rates, names[i]) : NULL;
 
-		(void)json_object_set_new(out, names[i], rate ? json_incref(rate) : json_integer(0));
+		(void)json_object_set_new(
+			out, names[i], rate ? json_incref(rate) : json_integer(0));
 	}
 	(void)json_object_set_new(status, "rates", out);
 	(void)json_object_set_new(status, "eta_seconds", eta ? eta : json_null());
@@ -228,7 +234,9 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 	set_int(status, "started_ms", started);
 	set_int(status, "finished_ms", finished);
 	set_int(status, "elapsed_seconds",
-		started ? ((finished ? finished : (json_int_t)dr_reply_int(reply, 10)) - started) / 1000 : 0);
+		started ? ((finished ? finished : (json_int_t)dr_reply_int(reply, 10)) - started) /
+				  1000
+			: 0);
 	(void)json_object_set_new(status, "workers", workers_json(part(reply, 4)));
 	(void)json_object_set_new(status, "progress", progress_json(ledger));
 	(void)json_object_set_new(status, "scan", scan_json(ledger, part(reply, 9)));
@@ -240,7 +248,8 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 
 	set_int(retries, "scheduled", dr_reply_int(reply, 5));
 	(void)json_object_set_new(retries, "next_seconds",
-		dr_reply_int(reply, 6) < 0 ? json_null() : json_integer((dr_reply_int(reply, 6) + 999) / 1000));
+		dr_reply_int(reply, 6) < 0 ? json_null()
+					   : json_integer((dr_reply_int(reply, 6) + 999) / 1000));
 	(void)json_object_set_new(status, "retries", retries);
 	json_t *memory = json_object();
 
@@ -333,7 +342,8 @@ int dr_control_retry(struct dr_store *store, const char *classes, bool reopen, u
 	return 0;
 }
 
-static json_t *leftover_json(const struct dr_spec *spec, const struct dr_chunk_file *file, const char *class)
+static json_t *leftover_json(
+	const struct dr_spec *spec, const struct dr_chunk_file *file, const char *class)
 {
 	struct dr_buf path dr_cleanup(dr_buf_fini) = { 0 };
 	char fid[DR_FID_TEXT_SIZE];
@@ -349,7 +359,8 @@ static json_t *leftover_json(const struct dr_spec *spec, const struct dr_chunk_f
 	set_str(leftover, "path", dr_buf_cstr(&path));
 	set_str(leftover, "class", class);
 	set_str(leftover, "step", is_new ? "" : dr_step_name(outcome->step));
-	set_str(leftover, "error", !is_new && outcome->error ? strerrorname_np(-outcome->error) : "");
+	set_str(leftover, "error",
+		!is_new && outcome->error ? strerrorname_np(-outcome->error) : "");
 	set_int(leftover, "errno", is_new ? 0 : -outcome->error);
 	set_int(leftover, "size", (json_int_t)file->size);
 	set_str(leftover, "fid", dr_fid_format(&file->fid, fid));
@@ -360,8 +371,8 @@ static json_t *leftover_json(const struct dr_spec *spec, const struct dr_chunk_f
 	return leftover;
 }
 
-static int leftover_page(const redisReply *reply, const struct dr_spec *spec, const char *class, uint64_t *left,
-	dr_leftover_fn *fn, void *ctx)
+static int leftover_page(const redisReply *reply, const struct dr_spec *spec, const char *class,
+	uint64_t *left, dr_leftover_fn *fn, void *ctx)
 {
 	for (size_t i = 0; i < reply->elements; i++) {
 		struct dr_chunk chunk dr_cleanup(dr_chunk_fini) = { 0 };
@@ -369,7 +380,7 @@ static int leftover_page(const redisReply *reply, const struct dr_spec *spec, co
 		const char *bytes = dr_reply_str(reply, i, &len);
 		int r = dr_chunk_decode(bytes, len, &chunk);
 
-		for (size_t f = 0; r == 0 && f < chunk.n_files && *left > 0; f++, (*left)--) {
+		for (size_t f = 0; r == 0 && f<chunk.n_files && * left> 0; f++, (*left)--) {
 			json_t *leftover = leftover_json(spec, &chunk.files[f], class);
 
 			r = fn(ctx, leftover);
@@ -382,10 +393,11 @@ static int leftover_page(const redisReply *reply, const struct dr_spec *spec, co
 	return 0;
 }
 
-int dr_control_leftovers(struct dr_store *store, const struct dr_spec *spec, uint64_t max, dr_leftover_fn *fn,
-	void *ctx)
+int dr_control_leftovers(struct dr_store *store, const struct dr_spec *spec, uint64_t max,
+	dr_leftover_fn *fn, void *ctx)
 {
-	static const char *const classes[] = { "busy", "changed", "refused", "no_space", "failed", "new" };
+	static const char *const classes[] = { "busy", "changed", "refused", "no_space", "failed",
+		"new" };
 
 	for (size_t c = 0; c < sizeof(classes) / sizeof(classes[0]); c++) {
 		for (uint64_t at = 0; max > 0; at += LEFTOVER_PAGE) {
@@ -417,7 +429,8 @@ char *dr_control_prefix(const struct dr_spec *spec)
 }
 
 /* A store with a link of its own, which lives as long as the process: for commands, which are short. */
-int dr_control_connect(const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store)
+int dr_control_connect(
+	const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store)
 {
 	struct dr_leader_info info = { 0 };
 	int r = dr_folder_leader(folder, &info);
@@ -468,8 +481,10 @@ static json_t *status_created(const struct dr_spec *spec)
 	(void)json_object_set_new(status, "progress", progress_json(NULL));
 	(void)json_object_set_new(status, "scan", scan_json(NULL, NULL));
 	put_rates(status, NULL);
-	(void)json_object_set_new(status, "retries", json_pack("{s:i,s:n}", "scheduled", 0, "next_seconds"));
-	(void)json_object_set_new(status, "memory", json_pack("{s:i,s:i}", "used_bytes", 0, "max_bytes", 0));
+	(void)json_object_set_new(
+		status, "retries", json_pack("{s:i,s:n}", "scheduled", 0, "next_seconds"));
+	(void)json_object_set_new(
+		status, "memory", json_pack("{s:i,s:i}", "used_bytes", 0, "max_bytes", 0));
 	(void)json_object_set_new(status, "sources", sources_json(NULL, spec));
 	(void)json_object_set_new(status, "reasons", json_array());
 	return status;
@@ -487,7 +502,8 @@ int dr_control_status_any(const struct dr_folder *folder, json_t **ret_status)
 	if (r < 0) {
 		return r;
 	}
-	if (dr_control_connect(folder, spec, &store) == 0 && dr_control_status(store, spec, &status) == 0) {
+	if (dr_control_connect(folder, spec, &store) == 0 &&
+		dr_control_status(store, spec, &status) == 0) {
 		*ret_status = status;
 		return 0;
 	}

@@ -32,7 +32,8 @@ bool dr_state_is_final(const char *state);
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
  * targets: sources[]{ost files_moved bytes_moved}   reasons[]{class step error files}
  */
-dr_nodiscard int dr_control_status(struct dr_store *store, const struct dr_spec *spec, json_t **ret_status);
+dr_nodiscard int dr_control_status(
+	struct dr_store *store, const struct dr_spec *spec, json_t **ret_status);
 
 /* @error EALREADY it is in that state; EPERM the campaign is over (leave a request instead) */
 dr_nodiscard int dr_control_pause(struct dr_store *store, const char *reason);
@@ -47,22 +48,22 @@ char *dr_control_prefix(const struct dr_spec *spec);
  * reopen: also when the campaign is over (for the next leader only).
  * @return 0, *ret_files is how many. @error EPERM the campaign is over
  */
-dr_nodiscard int dr_control_retry(struct dr_store *store, const char *classes, bool reopen,
-	uint64_t *ret_files);
+dr_nodiscard int dr_control_retry(
+	struct dr_store *store, const char *classes, bool reopen, uint64_t *ret_files);
 
 /*
  * Calls fn for every leftover: a JSON object {path class step error errno size fid osts[]}. fn does not keep it.
  * max: no more than so many.
  */
 typedef int dr_leftover_fn(void *ctx, const json_t *leftover);
-dr_nodiscard int dr_control_leftovers(struct dr_store *store, const struct dr_spec *spec, uint64_t max,
-	dr_leftover_fn *fn, void *ctx);
+dr_nodiscard int dr_control_leftovers(struct dr_store *store, const struct dr_spec *spec,
+	uint64_t max, dr_leftover_fn *fn, void *ctx);
 
 /*
  * Connects to the running campaign's server for commands. @error ENOTCONN no leader answers
  */
-dr_nodiscard int dr_control_connect(const struct dr_folder *folder, const struct dr_spec *spec,
-	struct dr_store **ret_store);
+dr_nodiscard int dr_control_connect(
+	const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store);
 
 /*
  * The status from wherever it can be had: the server; else status.json (with "live": false); else, before

@@ -26,7 +26,8 @@ void dr_frontier_push(struct dr_frontier *frontier, const void *path, size_t len
 {
 	if (frontier->n == frontier->cap) {
 		frontier->cap = frontier->cap ? frontier->cap * 2 : 16;
-		frontier->dirs = dr_xrealloc(frontier->dirs, frontier->cap * sizeof(*frontier->dirs));
+		frontier->dirs =
+			dr_xrealloc(frontier->dirs, frontier->cap * sizeof(*frontier->dirs));
 	}
 	frontier->dirs[frontier->n++] = (struct dr_frontier_dir){
 		.path = copy_path(path, len),
@@ -49,7 +50,8 @@ void dr_frontier_drop(struct dr_frontier *frontier, size_t n)
 	memmove(frontier->dirs, frontier->dirs + n, frontier->n * sizeof(*frontier->dirs));
 }
 
-void dr_frontier_encode(const struct dr_frontier *frontier, size_t from, size_t to, struct dr_buf *out)
+void dr_frontier_encode(
+	const struct dr_frontier *frontier, size_t from, size_t to, struct dr_buf *out)
 {
 	const struct dr_frontier_dir *last = NULL;
 
@@ -81,7 +83,8 @@ int dr_frontier_decode(const void *bytes, size_t len, struct dr_frontier *fronti
 	made.round = dr_cur_varint(&cur);
 	uint64_t n = dr_cur_varint(&cur);
 
-	if (cur.bad || version != FRONTIER_VERSION || n > DR_FRONTIER_DIRS_MAX || n * 3 > dr_cur_left(&cur)) {
+	if (cur.bad || version != FRONTIER_VERSION || n > DR_FRONTIER_DIRS_MAX ||
+		n * 3 > dr_cur_left(&cur)) {
 		return -EBADMSG;
 	}
 	for (uint64_t i = 0; i < n; i++) {

@@ -30,11 +30,13 @@ struct dr_frontier {
 
 void dr_frontier_fini(struct dr_frontier *frontier);
 /* Copies the path. */
-void dr_frontier_push(struct dr_frontier *frontier, const void *path, size_t len, uint64_t position);
+void dr_frontier_push(
+	struct dr_frontier *frontier, const void *path, size_t len, uint64_t position);
 /* Drops the last one. */
 void dr_frontier_pop(struct dr_frontier *frontier);
 /* Appends the directories [from, to) as a job. */
-void dr_frontier_encode(const struct dr_frontier *frontier, size_t from, size_t to, struct dr_buf *out);
+void dr_frontier_encode(
+	const struct dr_frontier *frontier, size_t from, size_t to, struct dr_buf *out);
 /* Forgets the first n. */
 void dr_frontier_drop(struct dr_frontier *frontier, size_t n);
 /* Replaces what *frontier held. @error EBADMSG torn or not a frontier; *frontier is untouched */

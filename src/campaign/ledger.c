@@ -122,7 +122,7 @@ int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool l
 struct ost_sum {
 	uint32_t ost;
 	uint64_t files, bytes;
-	uint64_t row;	  /* failures after the last success */
+	uint64_t row;     /* failures after the last success */
 	bool any_success; /* a success broke the row */
 	UT_hash_handle hh;
 };
@@ -201,8 +201,9 @@ static void put_fid(struct dr_buf *buf, const struct dr_fid *fid)
 	dr_buf_put_u32(buf, fid->ver);
 }
 
-static void sum_leftover(struct sums *sums, const struct dr_claim *claim, const struct dr_chunk_file *file,
-	const struct dr_outcome *outcome, const struct dr_ledger_rules *rules)
+static void sum_leftover(struct sums *sums, const struct dr_claim *claim,
+	const struct dr_chunk_file *file, const struct dr_outcome *outcome,
+	const struct dr_ledger_rules *rules)
 {
 	struct leftover *left = &sums->left[outcome->class];
 	struct dr_chunk_file kept = *file;
@@ -309,14 +310,19 @@ static void sums_fini(struct sums *sums)
 	struct ost_sum *o, *o_next;
 	struct reason *s, *s_next;
 
-	HASH_ITER (hh, sums->osts, o, o_next) {
+	/* The analyzer cannot follow uthash's way of removing what it iterates over. */
+	// NOLINTBEGIN(clang-analyzer-unix.Malloc)
+	HASH_ITER(hh, sums->osts, o, o_next)
+	{
 		HASH_DEL(sums->osts, o);
 		free(o);
 	}
-	HASH_ITER (hh, sums->reasons, s, s_next) {
+	HASH_ITER(hh, sums->reasons, s, s_next)
+	{
 		HASH_DEL(sums->reasons, s);
 		free(s);
 	}
+	// NOLINTEND(clang-analyzer-unix.Malloc)
 	for (int c = 0; c < DR_N_CLASSES; c++) {
 		dr_chunk_builder_fini(&sums->left[c].builder);
 	}
@@ -325,10 +331,11 @@ static void sums_fini(struct sums *sums)
 }
 
 /* The files from `from` on, as new chunks of about the same number of files. */
-static void put_rest(struct dr_args *args, const struct dr_claim *claim, const struct dr_chunk *chunk, size_t from,
-	unsigned parts, struct dr_scan_results *rest)
+static void put_rest(struct dr_args *args, const struct dr_claim *claim,
+	const struct dr_chunk *chunk, size_t from, unsigned parts, struct dr_scan_results *rest)
 {
-	struct dr_chunk_builder builder dr_cleanup(dr_chunk_builder_fini) = { .outcomes = chunk->outcomes };
+	struct dr_chunk_builder builder dr_cleanup(
+		dr_chunk_builder_fini) = { .outcomes = chunk->outcomes };
 	size_t n = chunk->n_files - from;
 
 	for (unsigned part = 0; part < parts; part++) {
@@ -346,9 +353,9 @@ static void put_rest(struct dr_args *args, const struct dr_claim *claim, const s
 	put_chunks(args, rest);
 }
 
-int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim, const struct dr_chunk *chunk,
-	const struct dr_outcome *outcomes, size_t to, unsigned parts, const struct dr_ledger_rules *rules,
-	struct dr_queue_state *ret_state)
+int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim,
+	const struct dr_chunk *chunk, const struct dr_outcome *outcomes, size_t to, unsigned parts,
+	const struct dr_ledger_rules *rules, struct dr_queue_state *ret_state)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
 	struct dr_buf payloads dr_cleanup(dr_buf_fini) = { 0 };

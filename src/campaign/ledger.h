@@ -60,10 +60,11 @@ struct dr_ledger_rules {
  * @return 1; 0 the claim is lost. @error ECANCELED; ENOMEM; EPROTO
  */
 dr_nodiscard int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim,
-	const struct dr_chunk *chunk, const struct dr_outcome *outcomes, size_t to,
-	unsigned parts, const struct dr_ledger_rules *rules, struct dr_queue_state *ret_state);
+	const struct dr_chunk *chunk, const struct dr_outcome *outcomes, size_t to, unsigned parts,
+	const struct dr_ledger_rules *rules, struct dr_queue_state *ret_state);
 
 /* Which of the FIDs (16 bytes each) are leftovers, or were until this round: flags[i] becomes 0 or 1. */
-dr_nodiscard int dr_ledger_known(struct dr_store *store, const struct dr_fid *fids, size_t n, uint8_t *flags);
+dr_nodiscard int dr_ledger_known(
+	struct dr_store *store, const struct dr_fid *fids, size_t n, uint8_t *flags);
 
 #endif

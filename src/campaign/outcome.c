@@ -3,16 +3,15 @@
 
 const char *dr_class_name(enum dr_class class)
 {
-	static const char *const names[DR_N_CLASSES] = {
-		"succeeded", "unneeded", "gone", "busy", "changed", "refused", "no_space", "failed"
-	};
+	static const char *const names[DR_N_CLASSES] = { "succeeded", "unneeded", "gone", "busy",
+		"changed", "refused", "no_space", "failed" };
 	return (unsigned)class < DR_N_CLASSES ? names[class] : "unknown";
 }
 
 const char *dr_step_name(enum dr_step step)
 {
-	static const char *const names[DR_N_STEPS] = { "open", "lease", "layout", "version", "target",
-		"create", "copy", "sync", "verify", "attrs", "swap", "aside", "done" };
+	static const char *const names[DR_N_STEPS] = { "open", "lease", "layout", "version",
+		"target", "create", "copy", "sync", "verify", "attrs", "swap", "aside", "done" };
 	return (unsigned)step < DR_N_STEPS ? names[step] : "unknown";
 }
 

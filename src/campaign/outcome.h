@@ -35,12 +35,13 @@ enum dr_step {
 	DR_N_STEPS,
 };
 
-#define DR_OUTCOME_OSTS 8 /* sources of one file that an outcome names; more are rare, and left out */
+#define DR_OUTCOME_OSTS                                                                            \
+	8 /* sources of one file that an outcome names; more are rare, and left out */
 
 struct dr_outcome {
 	enum dr_class class;
 	enum dr_step step;
-	int error;	/* negative errno, or 0 */
+	int error;      /* negative errno, or 0 */
 	uint64_t bytes; /* of the file */
 	uint32_t n_osts;
 	uint32_t osts[DR_OUTCOME_OSTS]; /* the sources that it had objects on */

@@ -2,11 +2,11 @@
 #ifndef DR_DAEMON_DAEMON_H
 #define DR_DAEMON_DAEMON_H
 
+#include "campaign/claim.h"
 #include "campaign/control.h"
 #include "campaign/options.h"
 #include "daemon/server.h"
 #include "http/http.h"
-#include "campaign/claim.h"
 #include "work/work.h"
 
 #include <pthread.h>
@@ -32,14 +32,14 @@ struct dr_daemon {
 	uint64_t epoch;
 	struct dr_link *link;
 	struct dr_store *store; /* the loop's own connection */
-	struct dr_work *work;	/* NULL until the campaign's mode is known; set under status_lock */
-	char **dead;		/* processes found dead, told to the next reap */
+	struct dr_work *work;   /* NULL until the campaign's mode is known; set under status_lock */
+	char **dead;            /* processes found dead, told to the next reap */
 	size_t n_dead;
 
 	struct dr_http *http;
 	uint16_t metrics_port;
 	pthread_mutex_t status_lock; /* guards what follows, which the status server reads */
-	json_t *status;		     /* the last snapshot */
+	json_t *status;              /* the last snapshot */
 	uint64_t started_ms;
 
 	struct dr_rate files, bytes, scanned; /* of the campaign; a leader's */

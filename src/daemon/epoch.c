@@ -52,15 +52,16 @@ static int open_dir_list(int dirfd, const char *path, DIR **ret_dir)
 static int copy_file(int from_dir, int to_dir, const char *name)
 {
 	int from dr_cleanup(dr_fd_closep) = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
-	int to dr_cleanup(dr_fd_closep) = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	char *buffer dr_cleanup(dr_freep) = malloc(1 << 20);
+	int to dr_cleanup(dr_fd_closep) =
+		openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char buffer[65536];
 	off_t off = 0;
 	ssize_t n;
 
-	if (from < 0 || to < 0 || !buffer) {
-		return buffer ? -errno : -ENOMEM;
+	if (from < 0 || to < 0) {
+		return -errno;
 	}
-	while ((n = dr_pread_full(from, buffer, 1 << 20, off)) > 0) {
+	while ((n = dr_pread_full(from, buffer, sizeof(buffer), off)) > 0) {
 		int r = dr_write_full(to, buffer, (size_t)n);
 
 		if (r < 0) {
@@ -86,11 +87,15 @@ static int copy_dir(int from, int to)
 	struct dirent *entry;
 	int r = open_dir_list(from, ".", &dir);
 
+	if (r < 0 || !dir) {
+		return r;
+	}
 	while (r == 0 && (errno = 0, entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
 		const char *name = entry->d_name;
 		struct stat st;
 
-		if (name[0] == '.' || strncmp(name, "temp-", 5) == 0 || strcmp(name, "redis.log") == 0) {
+		if (name[0] == '.' || strncmp(name, "temp-", 5) == 0 ||
+			strcmp(name, "redis.log") == 0) {
 			continue;
 		}
 		if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -100,8 +105,10 @@ static int copy_dir(int from, int to)
 			if (mkdirat(to, name, 0700) < 0) {
 				return -errno;
 			}
-			int sub_from dr_cleanup(dr_fd_closep) = openat(from, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-			int sub_to dr_cleanup(dr_fd_closep) = openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			int sub_from dr_cleanup(dr_fd_closep) =
+				openat(from, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			int sub_to dr_cleanup(dr_fd_closep) =
+				openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 			r = sub_from < 0 || sub_to < 0 ? -errno : copy_dir(sub_from, sub_to);
 		} else if (S_ISREG(st.st_mode)) {
@@ -117,8 +124,8 @@ static int copy_dir(int from, int to)
 }
 
 struct epochs {
-	uint64_t newest;   /* complete; 0: none */
-	uint64_t highest;  /* complete or not */
+	uint64_t newest;  /* complete; 0: none */
+	uint64_t highest; /* complete or not */
 };
 
 static int list_epochs(const struct dr_folder *folder, struct epochs *ret)
@@ -127,8 +134,11 @@ static int list_epochs(const struct dr_folder *folder, struct epochs *ret)
 	struct dirent *entry;
 	int r = open_dir_list(folder->fd, ".", &dir);
 
+	if (r < 0 || !dir) {
+		return r;
+	}
 	*ret = (struct epochs){ 0 };
-	while (r == 0 && (errno = 0, entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
+	while ((errno = 0, entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
 		uint64_t epoch = 0;
 		int kind = parse_epoch(entry->d_name, &epoch);
 
@@ -139,7 +149,7 @@ static int list_epochs(const struct dr_folder *folder, struct epochs *ret)
 			ret->highest = epoch;
 		}
 	}
-	return r < 0 ? r : -errno;
+	return -errno;
 }
 
 /* Removes what no leader will read again. */
@@ -148,18 +158,21 @@ static void prune(const struct dr_folder *folder, uint64_t newest)
 	DIR *dir dr_cleanup(closedirp) = NULL;
 	struct dirent *entry;
 
-	if (open_dir_list(folder->fd, ".", &dir) < 0) {
+	if (open_dir_list(folder->fd, ".", &dir) < 0 || !dir) {
 		return;
 	}
 	while ((entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
 		uint64_t epoch = 0;
 		int kind = parse_epoch(entry->d_name, &epoch);
 
-		if ((kind == 2 && epoch <= newest) || (kind == 1 && epoch + EPOCHS_KEPT <= newest)) {
+		if ((kind == 2 && epoch <= newest) ||
+			(kind == 1 && epoch + EPOCHS_KEPT <= newest)) {
 			int r = dr_remove_tree(folder->fd, entry->d_name);
 
 			if (r < 0) {
-				dr_log(DR_LOG_WARNING, "old-epoch-stays", "epoch=%" PRIu64 " errno=%d next=\"tried again at the next start\"",
+				dr_log(DR_LOG_WARNING, "old-epoch-stays",
+					"epoch=%" PRIu64
+					" errno=%d next=\"tried again at the next start\"",
 					epoch, -r);
 			}
 		}
@@ -168,7 +181,7 @@ static void prune(const struct dr_folder *folder, uint64_t newest)
 
 int dr_epoch_make(const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret_first)
 {
-	struct epochs epochs;
+	struct epochs epochs = { 0 };
 	char old_name[64], tmp_name[64], name[64];
 	uint64_t epoch = 0;
 	int r = list_epochs(folder, &epochs);
@@ -190,7 +203,8 @@ int dr_epoch_make(const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret
 		(void)snprintf(old_name, sizeof(old_name), "epoch-%" PRIu64, epochs.newest);
 		int from dr_cleanup(dr_fd_closep) =
 			openat(folder->fd, old_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int to dr_cleanup(dr_fd_closep) = openat(folder->fd, tmp_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int to dr_cleanup(dr_fd_closep) =
+			openat(folder->fd, tmp_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		r = from < 0 || to < 0 ? -errno : copy_dir(from, to);
 		if (r < 0) {

@@ -17,10 +17,12 @@
 #define START_TRIES 3
 #define PRIMED "primed" /* a file: the campaign's data exists, and is never made anew */
 
-static void put_frontiers(struct dr_daemon *daemon, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs)
+static void put_frontiers(
+	struct dr_daemon *daemon, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs)
 {
 	const struct dr_spec *spec = daemon->spec;
-	struct dr_buf *bufs = dr_xcalloc(spec->n_scan_paths ? spec->n_scan_paths : 1, sizeof(*bufs));
+	struct dr_buf *bufs =
+		dr_xcalloc(spec->n_scan_paths ? spec->n_scan_paths : 1, sizeof(*bufs));
 
 	for (size_t i = 0; i < spec->n_scan_paths; i++) {
 		struct dr_frontier frontier = { .round = round };
@@ -104,8 +106,8 @@ static int start_server(struct dr_daemon *daemon)
 	int r = dr_epoch_make(&daemon->folder, &epoch, &first);
 
 	for (int i = 0; r == 0 && i < START_TRIES; i++) {
-		r = dr_server_start(&daemon->server, daemon->redis_path, &daemon->folder, &daemon->options, epoch,
-			daemon->lock_fd, daemon->redis_port_is_fatal);
+		r = dr_server_start(&daemon->server, daemon->redis_path, &daemon->folder,
+			&daemon->options, epoch, daemon->lock_fd, daemon->redis_port_is_fatal);
 		if (r < 0) {
 			return r;
 		}
@@ -117,7 +119,8 @@ static int start_server(struct dr_daemon *daemon)
 		dr_server_stop(&daemon->server);
 	}
 	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "server-not-started", "epoch=%" PRIu64 " errno=%d log=\"%s/redis.log\"", epoch, -r,
+		dr_log(DR_LOG_ERROR, "server-not-started",
+			"epoch=%" PRIu64 " errno=%d log=\"%s/redis.log\"", epoch, -r,
 			daemon->server.epoch_path ? daemon->server.epoch_path : "");
 		dr_server_stop(&daemon->server);
 	}
@@ -152,7 +155,8 @@ static json_t *eta(const json_t *status, double files_per_sec, double bytes_per_
 	double bytes = (double)(json_integer_value(json_object_get(progress, "bytes_discovered")) -
 				json_integer_value(json_object_get(progress, "bytes_done")));
 	bool scanning = json_integer_value(json_object_get(scan, "pending")) +
-				json_integer_value(json_object_get(scan, "active")) > 0;
+				json_integer_value(json_object_get(scan, "active")) >
+			0;
 	double by_files = files_per_sec > 0.01 ? files / files_per_sec : -1;
 	double by_bytes = bytes_per_sec > 1 && bytes > 0 ? bytes / bytes_per_sec : -1;
 	double seconds = by_bytes > by_files ? by_bytes : by_files;
@@ -176,17 +180,20 @@ static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now
 	dr_rate_update(&daemon->bytes, now,
 		(uint64_t)json_integer_value(json_object_get(progress, "bytes_succeeded")), 5);
 	dr_rate_update(&daemon->scanned, now,
-		(uint64_t)json_integer_value(json_object_get(json_object_get(status, "scan"), "entries")), 5);
-	json_t *rates = json_pack("{s:f,s:f,s:f,s:o}", "files_per_sec", daemon->files.per_sec, "bytes_per_sec",
-		daemon->bytes.per_sec, "scanned_per_sec", daemon->scanned.per_sec, "eta_seconds",
-		eta(status, daemon->files.per_sec, daemon->bytes.per_sec));
+		(uint64_t)json_integer_value(
+			json_object_get(json_object_get(status, "scan"), "entries")),
+		5);
+	json_t *rates = json_pack("{s:f,s:f,s:f,s:o}", "files_per_sec", daemon->files.per_sec,
+		"bytes_per_sec", daemon->bytes.per_sec, "scanned_per_sec", daemon->scanned.per_sec,
+		"eta_seconds", eta(status, daemon->files.per_sec, daemon->bytes.per_sec));
 	char *text dr_cleanup(dr_freep) = json_dumps(rates, JSON_COMPACT | JSON_REAL_PRECISION(6));
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 
 	dr_args_str(&args, text);
 	if (dr_store_run(daemon->store, &dr_script_rates, &args, false, &reply) < 0) {
-		dr_log_limited(60, DR_LOG_WARNING, "rates-not-published", "next=\"tried again in a second\"");
+		dr_log_limited(60, DR_LOG_WARNING, "rates-not-published",
+			"next=\"tried again in a second\"");
 	}
 	json_decref(rates);
 }
@@ -205,8 +212,8 @@ static void decide_hold(struct dr_daemon *daemon, const json_t *status)
 
 	if (full != daemon->holding && (full || roomy)) {
 		daemon->holding = full;
-		dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on", "pending=%.0f memory_bytes=%.0f", pending,
-			used);
+		dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on",
+			"pending=%.0f memory_bytes=%.0f", pending, used);
 		if (!full) {
 			dr_work_wake(daemon->work);
 		}
@@ -218,7 +225,8 @@ static void keep_status(struct dr_daemon *daemon, json_t *status)
 	int r = dr_folder_write_json(&daemon->folder, "status.json", status);
 
 	if (r < 0) {
-		dr_log_limited(60, DR_LOG_ERROR, "status-not-written", "errno=%d next=\"tried again in a second\"", -r);
+		dr_log_limited(60, DR_LOG_ERROR, "status-not-written",
+			"errno=%d next=\"tried again in a second\"", -r);
 	}
 	(void)pthread_mutex_lock(&daemon->status_lock);
 	json_decref(daemon->status);
@@ -259,12 +267,14 @@ static void apply_requests(struct dr_daemon *daemon)
 		} else if (strcmp(verb, "retry-skipped") == 0) {
 			r = dr_control_retry(daemon->store, "busy,changed", true, &files);
 		} else if (strcmp(verb, "retry-failed") == 0) {
-			r = dr_control_retry(daemon->store, "refused,no_space,failed", true, &files);
+			r = dr_control_retry(
+				daemon->store, "refused,no_space,failed", true, &files);
 		} else if (strncmp(verb, "retry-", 6) == 0) {
 			r = dr_control_retry(daemon->store, verb + 6, true, &files);
 		}
 		if (r < 0 && r != -EALREADY && r != -EPERM) {
-			dr_log(DR_LOG_ERROR, "request-failed", "request=%s errno=%d next=\"tried again at the next start\"", verb,
+			dr_log(DR_LOG_ERROR, "request-failed",
+				"request=%s errno=%d next=\"tried again at the next start\"", verb,
 				-r);
 			return;
 		}
@@ -312,8 +322,8 @@ int dr_lead_begin(struct dr_daemon *daemon)
 	daemon->epoch = daemon->server.epoch;
 	daemon->role = DR_LEADER;
 	daemon->drained = true; /* ask at once: it may all be done already */
-	dr_log(DR_LOG_INFO, "leads", "campaign=%s epoch=%" PRIu64 " address=%s port=%u", daemon->spec->name,
-		daemon->epoch, daemon->server.address, daemon->server.port);
+	dr_log(DR_LOG_INFO, "leads", "campaign=%s epoch=%" PRIu64 " address=%s port=%u",
+		daemon->spec->name, daemon->epoch, daemon->server.address, daemon->server.port);
 	return 1;
 }
 
@@ -350,7 +360,8 @@ static void advance(struct dr_daemon *daemon)
 	}
 	switch (dr_reply_int(reply, 0)) {
 	case 1:
-		dr_log(DR_LOG_INFO, "round-begins", "round=%" PRId64 " next=\"the sources are scanned again\"",
+		dr_log(DR_LOG_INFO, "round-begins",
+			"round=%" PRId64 " next=\"the sources are scanned again\"",
 			dr_reply_int(reply, 1));
 		sample(daemon, dr_now_ns());
 		dr_work_wake(daemon->work);
@@ -377,7 +388,8 @@ static void retry_due(struct dr_daemon *daemon)
 	dr_args_u64(&args, 64);
 	dr_args_str(&args, "busy");
 	dr_args_str(&args, "changed");
-	if (dr_store_run(daemon->store, &dr_script_retry, &args, false, &reply) == 0 && dr_reply_int(reply, 0) > 0) {
+	if (dr_store_run(daemon->store, &dr_script_retry, &args, false, &reply) == 0 &&
+		dr_reply_int(reply, 0) > 0) {
 		dr_log(DR_LOG_INFO, "retries-due", "files=%" PRId64, dr_reply_int(reply, 0));
 		dr_work_wake(daemon->work);
 	}
@@ -424,7 +436,8 @@ static int put_leftover(void *ctx, const json_t *leftover)
 static int write_leftovers(struct dr_daemon *daemon)
 {
 	static const char tmp[] = "leftovers.jsonl.new";
-	struct leftover_file file = { .fd = openat(daemon->folder.fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640) };
+	struct leftover_file file = { .fd = openat(daemon->folder.fd, tmp,
+					      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640) };
 
 	if (file.fd < 0) {
 		return -errno;
@@ -434,7 +447,8 @@ static int write_leftovers(struct dr_daemon *daemon)
 	if (r == 0) {
 		r = dr_write_full(file.fd, file.lines.data, file.lines.len);
 	}
-	if (r == 0 && (fsync(file.fd) < 0 || renameat(daemon->folder.fd, tmp, daemon->folder.fd, "leftovers.jsonl") < 0)) {
+	if (r == 0 && (fsync(file.fd) < 0 || renameat(daemon->folder.fd, tmp, daemon->folder.fd,
+						     "leftovers.jsonl") < 0)) {
 		r = -errno;
 	}
 	dr_buf_fini(&file.lines);
@@ -452,7 +466,8 @@ void dr_lead_finish(struct dr_daemon *daemon)
 	}
 	r = dr_control_status(daemon->store, daemon->spec, &status);
 	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "last-status-not-written", "errno=%d next=\"the next daemon writes it\"", -r);
+		dr_log(DR_LOG_ERROR, "last-status-not-written",
+			"errno=%d next=\"the next daemon writes it\"", -r);
 		return;
 	}
 	dr_log(DR_LOG_INFO, "campaign-over", "campaign=%s state=%s", daemon->spec->name,

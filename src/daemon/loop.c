@@ -43,8 +43,8 @@ static void give_up(struct dr_daemon *daemon, int exit_status)
 
 static void lose_role(struct dr_daemon *daemon, const char *why)
 {
-	dr_log(DR_LOG_WARNING, "server-lost", "epoch=%" PRIu64 " why=\"%s\" next=\"looks for a leader\"", daemon->epoch,
-		why);
+	dr_log(DR_LOG_WARNING, "server-lost",
+		"epoch=%" PRIu64 " why=\"%s\" next=\"looks for a leader\"", daemon->epoch, why);
 	if (daemon->role == DR_LEADER) {
 		dr_lead_end(daemon);
 	}
@@ -103,10 +103,12 @@ static void elect(struct dr_daemon *daemon)
 	if (r == 0) {
 		json_t *status = NULL;
 
-		if (daemon->epoch > 0 && dr_folder_read_json(&daemon->folder, "status.json", &status) == 0) {
+		if (daemon->epoch > 0 &&
+			dr_folder_read_json(&daemon->folder, "status.json", &status) == 0) {
 			const char *state = json_string_value(json_object_get(status, "state"));
 			bool over = state && dr_state_is_final(state) &&
-				    (uint64_t)json_integer_value(json_object_get(status, "epoch")) >= daemon->epoch;
+				    (uint64_t)json_integer_value(
+					    json_object_get(status, "epoch")) >= daemon->epoch;
 
 			json_decref(status);
 			if (over) {
@@ -117,8 +119,8 @@ static void elect(struct dr_daemon *daemon)
 		r = dr_lead_begin(daemon);
 	}
 	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"", daemon->spec->name, -r,
-			strerrordesc_np(-r));
+		dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"",
+			daemon->spec->name, -r, strerrordesc_np(-r));
 		give_up(daemon, r == -EADDRINUSE && daemon->redis_port_is_fatal ? 2 : 1);
 	}
 }
@@ -135,10 +137,12 @@ static char *record(struct dr_daemon *daemon)
 	if (daemon->work) {
 		dr_work_current(daemon->work, add_current, current);
 	}
-	json_t *json = json_pack("{s:s,s:s,s:i,s:I,s:{s:I,s:I},s:i,s:o}", "id", daemon->process, "host", daemon->host,
-		"pid", (int)getpid(), "started_ms", (json_int_t)daemon->started_ms, "threads", "scan",
-		(json_int_t)daemon->options.scan_workers, "move", (json_int_t)daemon->options.migration_workers,
-		"metrics_port", (int)daemon->metrics_port, "current", current);
+	json_t *json = json_pack("{s:s,s:s,s:i,s:I,s:{s:I,s:I},s:i,s:o}", "id", daemon->process,
+		"host", daemon->host, "pid", (int)getpid(), "started_ms",
+		(json_int_t)daemon->started_ms, "threads", "scan",
+		(json_int_t)daemon->options.scan_workers, "move",
+		(json_int_t)daemon->options.migration_workers, "metrics_port",
+		(int)daemon->metrics_port, "current", current);
 	char *text = json_dumps(json, JSON_COMPACT);
 
 	json_decref(json);
@@ -153,7 +157,8 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 
 	if (!daemon->work && !daemon->stop && !dr_state_is_final(state)) {
 		if (daemon->wants_dry_run && !dry_run) {
-			dr_log(DR_LOG_ERROR, "not-a-dry-run", "campaign=%s next=\"start without --dry-run\"", daemon->spec->name);
+			dr_log(DR_LOG_ERROR, "not-a-dry-run",
+				"campaign=%s next=\"start without --dry-run\"", daemon->spec->name);
 			give_up(daemon, 2);
 			return;
 		}
@@ -221,8 +226,8 @@ static int reap(struct dr_daemon *daemon)
 {
 	char **holders = NULL;
 	size_t n_holders = 0;
-	int n = dr_claim_reap(daemon->store, daemon->options.claim_timeout * 1000, daemon->dead, daemon->n_dead,
-		&holders, &n_holders);
+	int n = dr_claim_reap(daemon->store, daemon->options.claim_timeout * 1000, daemon->dead,
+		daemon->n_dead, &holders, &n_holders);
 
 	if (n < 0) {
 		return n;
@@ -251,7 +256,8 @@ static void own_rates(struct dr_daemon *daemon, uint64_t now)
 {
 	(void)pthread_mutex_lock(&daemon->status_lock);
 	dr_rate_update(&daemon->own_files, now,
-		dr_work_counted(daemon->work, DR_COUNT_SUCCEEDED) + dr_work_counted(daemon->work, DR_COUNT_FAILED) +
+		dr_work_counted(daemon->work, DR_COUNT_SUCCEEDED) +
+			dr_work_counted(daemon->work, DR_COUNT_FAILED) +
 			dr_work_counted(daemon->work, DR_COUNT_SKIPPED),
 		5);
 	dr_rate_update(&daemon->own_found, now, dr_work_counted(daemon->work, DR_COUNT_FOUND), 5);
@@ -262,7 +268,8 @@ static void own_rates(struct dr_daemon *daemon, uint64_t now)
 static int tend(struct dr_daemon *daemon, uint64_t now)
 {
 	uint64_t claim_ns = daemon->options.claim_timeout * 1000000000ull;
-	uint64_t reap_every = daemon->role == DR_LEADER || claim_ns / 4 < BEAT_NS ? BEAT_NS / 2 : claim_ns / 4;
+	uint64_t reap_every =
+		daemon->role == DR_LEADER || claim_ns / 4 < BEAT_NS ? BEAT_NS / 2 : claim_ns / 4;
 	int r = 0;
 
 	if (now - daemon->beat_ns >= BEAT_NS) {
@@ -335,7 +342,8 @@ static void wait_for_events(struct dr_daemon *daemon)
 
 		if (read(daemon->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
 			info.ssi_signo != SIGCHLD) {
-			dr_log(DR_LOG_INFO, "stops", "signal=%s", sigabbrev_np((int)info.ssi_signo));
+			dr_log(DR_LOG_INFO, "stops", "signal=%s",
+				sigabbrev_np((int)info.ssi_signo));
 			give_up(daemon, 0);
 		}
 	}

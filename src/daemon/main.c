@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -49,9 +48,12 @@ static const struct argp_option argp_options[] = {
 	{ "migration-workers", 'm', "N", 0, "threads that move", 0 },
 	{ "max-pending-migrations", 'p', "N", 0, "files queued before scanners rest", 0 },
 	{ "redis-port", OPT_REDIS_PORT, "PORT", 0, "this port for the server, and no other", 0 },
-	{ "metrics-port", OPT_METRICS_PORT, "PORT", 0, "this port for /metrics, and no other; 0: none", 0 },
-	{ "claim-timeout", 't', "SECONDS", 0, "after which a silent worker's jobs are given to others", 0 },
-	{ "retry-delays", 'r', "LIST", 0, "seconds before each retry of a busy file, e.g. 60,300,1800", 0 },
+	{ "metrics-port", OPT_METRICS_PORT, "PORT", 0,
+		"this port for /metrics, and no other; 0: none", 0 },
+	{ "claim-timeout", 't', "SECONDS", 0,
+		"after which a silent worker's jobs are given to others", 0 },
+	{ "retry-delays", 'r', "LIST", 0,
+		"seconds before each retry of a busy file, e.g. 60,300,1800", 0 },
 	{ "max-leftovers", 'L', "N", 0, "files left over, past which the campaign pauses", 0 },
 	{ "base-path", 'b', "DIR", 0, "folder of the campaigns", 0 },
 	{ "verify", 'v', "yes|no", 0, "read each copy back and compare before the swap", 0 },
@@ -85,11 +87,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->dry_run = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "unexpected argument '%s'", arg);
+		argp_error(state, "unexpected argument '%s'", arg); // NOLINT(concurrency-mt-unsafe)
 		return EINVAL;
 	case ARGP_KEY_END:
 		if (!args->campaign) {
-			argp_error(state, "--campaign is missing");
+			argp_error(state, "--campaign is missing"); // NOLINT(concurrency-mt-unsafe)
 		}
 		return 0;
 	default:
@@ -97,7 +99,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	for (size_t i = 0; i < sizeof(overrides) / sizeof(overrides[0]); i++) {
 		if (overrides[i].key == key && args->n_given < 32) {
-			args->given[args->n_given++] = (struct override){ overrides[i].option, arg };
+			args->given[args->n_given++] =
+				(struct override){ overrides[i].option, arg };
 			args->redis_port = args->redis_port || key == OPT_REDIS_PORT;
 			args->metrics_port = args->metrics_port || key == OPT_METRICS_PORT;
 			return 0;
@@ -106,19 +109,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return ARGP_ERR_UNKNOWN;
 }
 
-static int complain(const char *fmt, ...) dr_printf(1, 2);
-
-static int complain(const char *fmt, ...)
-{
-	va_list va;
-
-	va_start(va, fmt);
-	(void)fputs("droverd: ", stderr);
-	(void)vfprintf(stderr, fmt, va);
-	(void)fputc('\n', stderr);
-	va_end(va);
-	return EXIT_USAGE;
-}
+/* One line for the user, and the exit status for it. */
+#define complain(fmt, ...) ((void)fprintf(stderr, "droverd: " fmt "\n", ##__VA_ARGS__), EXIT_USAGE)
 
 static int load_options(struct dr_daemon *daemon, const struct arguments *args)
 {
@@ -128,14 +120,16 @@ static int load_options(struct dr_daemon *daemon, const struct arguments *args)
 	dr_options_init(&daemon->options);
 	r = dr_options_load(&daemon->options, args->config, &message);
 	for (size_t i = 0; r == 0 && i < args->n_given; i++) {
-		r = dr_conf_set(dr_option_table, dr_option_count, &daemon->options, args->given[i].option,
-			args->given[i].value, &message);
+		r = dr_conf_set(dr_option_table, dr_option_count, &daemon->options,
+			args->given[i].option, args->given[i].value, &message);
 	}
 	if (r < 0) {
 		return complain("%s", message ? message : strerrordesc_np(-r));
 	}
 	r = dr_log_parse_level(daemon->options.log_level, &dr_log_level);
-	return r < 0 ? complain("log level '%s' is none of error, warning, info, debug", daemon->options.log_level) : 0;
+	return r < 0 ? complain("log level '%s' is none of error, warning, info, debug",
+			       daemon->options.log_level)
+		     : 0;
 }
 
 /* The campaign is over and nothing was asked for since: there is nothing to do. */
@@ -168,7 +162,8 @@ static int open_campaign(struct dr_daemon *daemon, const char *name)
 		r = dr_folder_spec(&daemon->folder, &daemon->spec);
 	}
 	if (r < 0) {
-		return complain("campaign '%s' in %s cannot be read: %s", name, base, strerrordesc_np(-r));
+		return complain(
+			"campaign '%s' in %s cannot be read: %s", name, base, strerrordesc_np(-r));
 	}
 	daemon->logs_fd = openat(daemon->folder.fd, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (daemon->logs_fd < 0) {
@@ -186,10 +181,12 @@ static int open_file_system(struct dr_daemon *daemon)
 		r = daemon->fs->ops->identity(daemon->fs, identity, sizeof(identity));
 	}
 	if (r < 0) {
-		return complain("%s cannot be opened: %s", daemon->spec->fs_root, strerrordesc_np(-r));
+		return complain(
+			"%s cannot be opened: %s", daemon->spec->fs_root, strerrordesc_np(-r));
 	}
 	if (strcmp(identity, daemon->spec->fs_identity) != 0) {
-		return complain("%s is another file system than the campaign was started on", daemon->spec->fs_root);
+		return complain("%s is another file system than the campaign was started on",
+			daemon->spec->fs_root);
 	}
 	return 0;
 }
@@ -205,23 +202,27 @@ static int check_machine(struct dr_daemon *daemon)
 	int r = dr_subnet_address(daemon->options.communication_subnet, &address);
 
 	if (r < 0) {
-		return complain("this host has no address in communication_subnet %s", daemon->options.communication_subnet);
+		return complain("this host has no address in communication_subnet %s",
+			daemon->options.communication_subnet);
 	}
 	if (daemon->redis_port_is_fatal) {
 		r = dr_port_find(address, daemon->options.redis_port, true, &port);
 		if (r < 0) {
-			return complain("port %u at %s for redis-server: %s", (unsigned)daemon->options.redis_port, address,
-				strerrordesc_np(-r));
+			return complain("port %u at %s for redis-server: %s",
+				(unsigned)daemon->options.redis_port, address, strerrordesc_np(-r));
 		}
 	}
 	r = dr_metrics_start(daemon);
 	if (r < 0 && daemon->metrics_port_is_fatal) {
-		return complain("port %u at %s for metrics: %s", (unsigned)daemon->options.metrics_port,
+		return complain("port %u at %s for metrics: %s",
+			(unsigned)daemon->options.metrics_port,
 			daemon->options.metrics_bind_address, strerrordesc_np(-r));
 	}
 	if (r < 0) {
-		dr_log(DR_LOG_WARNING, "no-status-server", "address=%s port=%u errno=%d next=\"goes on without\"",
-			daemon->options.metrics_bind_address, (unsigned)daemon->options.metrics_port, -r);
+		dr_log(DR_LOG_WARNING, "no-status-server",
+			"address=%s port=%u errno=%d next=\"goes on without\"",
+			daemon->options.metrics_bind_address,
+			(unsigned)daemon->options.metrics_port, -r);
 	}
 	return 0;
 }
@@ -297,13 +298,13 @@ static int run(struct dr_daemon *daemon, const struct arguments *args)
 int main(int argc, char **argv)
 {
 	static const struct argp argp = { argp_options, parse, NULL,
-		"Works for a drover campaign: scans, moves, and leads when nobody else does.\vdroverd(8) tells more.", NULL,
-		NULL, NULL };
+		"Works for a drover campaign: scans, moves, and leads when nobody else does.\vdroverd(8) tells more.",
+		NULL, NULL, NULL };
 	struct arguments args = { 0 };
 	struct dr_daemon daemon = { .logs_fd = -1, .wake_fd = -1, .signal_fd = -1, .lock_fd = -1 };
 
 	argp_err_exit_status = EXIT_USAGE;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) {
+	if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) { // NOLINT(concurrency-mt-unsafe)
 		return EXIT_USAGE;
 	}
 	daemon.wants_dry_run = args.dry_run;

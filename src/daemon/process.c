@@ -19,7 +19,8 @@ char *dr_process_host(void)
 	host[strcspn(host, ".")] = '\0';
 	/* The name goes into file names and into keys. */
 	for (char *p = host; *p; p++) {
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", *p)) {
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_",
+			    *p)) {
 			*p = '_';
 		}
 	}
@@ -37,40 +38,49 @@ static uint64_t machine(void)
 	return XXH64(boot.data, boot.len, 0);
 }
 
+#define START_FIELD 22 /* proc(5), starttime */
+
 /* Clock ticks after boot at which the process began; 0: there is none, or it is a zombie. */
 static uint64_t start_of(long pid)
 {
 	char *path dr_cleanup(dr_freep) = dr_xasprintf("/proc/%ld/stat", pid);
 	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
-	unsigned long long start = 0;
-	char state = 0;
 
 	if (dr_read_file(AT_FDCWD, path, 65536, &text) < 0) {
 		return 0;
 	}
-	/* Field 2 is the name, which may hold anything; the fields after its last parenthesis are counted. */
+	/* Field 2 is the name, which may hold anything: fields are counted after its last parenthesis. */
 	const char *p = strrchr(dr_buf_cstr(&text), ')');
 
-	if (!p || sscanf(p, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
-			   &start) != 2) {
+	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X') {
 		return 0;
 	}
-	return state == 'Z' || state == 'X' ? 0 : start;
+	for (int field = 2; p && field < START_FIELD; field++) {
+		p = strchr(p + 1, ' ');
+	}
+	return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
 char *dr_process_name(const char *host)
 {
-	return dr_xasprintf("%s:%016" PRIx64 ":%ld:%" PRIu64, host, machine(), (long)getpid(), start_of(getpid()));
+	return dr_xasprintf("%s:%016" PRIx64 ":%ld:%" PRIu64, host, machine(), (long)getpid(),
+		start_of(getpid()));
 }
 
 bool dr_process_is_dead(const char *name)
 {
 	const char *p = strchr(name, ':');
-	uint64_t there, start;
-	long pid;
+	char *end;
 
-	if (!p || sscanf(p, ":%" SCNx64 ":%ld:%" SCNu64, &there, &pid, &start) != 3 || there != machine()) {
+	if (!p) {
 		return false;
 	}
-	return start_of(pid) != start;
+	uint64_t there = strtoull(p + 1, &end, 16);
+
+	if (*end != ':' || there != machine()) {
+		return false;
+	}
+	long pid = strtol(end + 1, &end, 10);
+
+	return *end == ':' && start_of(pid) != strtoull(end + 1, NULL, 10);
 }

@@ -43,9 +43,11 @@ int dr_server_find(char **ret_path)
 	return -ENOENT;
 }
 
-static int resolve(const char *address, uint16_t port, struct sockaddr_storage *ret_sa, socklen_t *ret_len)
+static int resolve(
+	const char *address, uint16_t port, struct sockaddr_storage *ret_sa, socklen_t *ret_len)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM };
 	struct addrinfo *info = NULL;
 	char service[8];
 
@@ -61,7 +63,8 @@ static int resolve(const char *address, uint16_t port, struct sockaddr_storage *
 
 int dr_port_find(const char *address, uint64_t first, bool only_first, uint16_t *ret_port)
 {
-	for (uint64_t port = first; port < first + (only_first ? 1 : PORTS_TRIED) && port <= UINT16_MAX; port++) {
+	for (uint64_t port = first;
+		port < first + (only_first ? 1 : PORTS_TRIED) && port <= UINT16_MAX; port++) {
 		struct sockaddr_storage sa = { 0 };
 		socklen_t len = 0;
 		int r = resolve(address, (uint16_t)port, &sa, &len);
@@ -69,7 +72,8 @@ int dr_port_find(const char *address, uint64_t first, bool only_first, uint16_t 
 		if (r < 0) {
 			return r;
 		}
-		int fd dr_cleanup(dr_fd_closep) = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int fd dr_cleanup(dr_fd_closep) =
+			socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		int yes = 1;
 
 		if (fd < 0) {
@@ -100,8 +104,10 @@ static bool same_net(const uint8_t *a, const uint8_t *b, unsigned bits)
 
 static const uint8_t *address_bytes(const struct sockaddr *sa)
 {
-	return sa->sa_family == AF_INET ? (const uint8_t *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr :
-					  (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+	return sa->sa_family == AF_INET
+		       ? (const uint8_t *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr
+		       : (const uint8_t *)&((const struct sockaddr_in6 *)(const void *)sa)
+				 ->sin6_addr;
 }
 
 int dr_subnet_address(const char *subnet, char **ret_address)
@@ -167,12 +173,14 @@ static void put_quoted(struct dr_buf *conf, const char *key, const char *value)
 {
 	dr_buf_printf(conf, "%s \"", key);
 	for (const unsigned char *p = (const unsigned char *)value; *p; p++) {
-		dr_buf_printf(conf, *p < 32 || *p > 126 || *p == '"' || *p == '\\' ? "\\x%02x" : "%c", *p);
+		dr_buf_printf(conf,
+			*p < 32 || *p > 126 || *p == '"' || *p == '\\' ? "\\x%02x" : "%c", *p);
 	}
 	dr_buf_printf(conf, "\"\n");
 }
 
-static void make_conf(struct dr_buf *conf, const struct dr_server *server, const struct dr_options *options)
+static void make_conf(
+	struct dr_buf *conf, const struct dr_server *server, const struct dr_options *options)
 {
 	dr_buf_printf(conf, "bind %s\nport %u\n", server->address, server->port);
 	put_quoted(conf, "dir", server->epoch_path);
@@ -205,7 +213,7 @@ static void child(const char *redis_path, int conf_fd, int log_fd, int lock_fd, 
 		_exit(126);
 	}
 	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 	(void)setpgid(0, 0); /* a Ctrl-C in the daemon's terminal is for the daemon */
 	(void)dup2(conf_fd, 0);
 	(void)dup2(log_fd, 1);
@@ -215,12 +223,14 @@ static void child(const char *redis_path, int conf_fd, int log_fd, int lock_fd, 
 	_exit(127);
 }
 
-static int spawn(struct dr_server *server, const char *redis_path, const struct dr_options *options, int lock_fd)
+static int spawn(struct dr_server *server, const char *redis_path, const struct dr_options *options,
+	int lock_fd)
 {
 	struct dr_buf conf dr_cleanup(dr_buf_fini) = { 0 };
 	char *log_path dr_cleanup(dr_freep) = dr_xasprintf("%s/redis.log", server->epoch_path);
 	int pipes[2];
-	int log_fd dr_cleanup(dr_fd_closep) = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int log_fd dr_cleanup(dr_fd_closep) =
+		open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	if (log_fd < 0 || pipe2(pipes, O_CLOEXEC) < 0) {
 		return -errno;
@@ -242,8 +252,9 @@ static int spawn(struct dr_server *server, const char *redis_path, const struct 
 	return dr_write_full(write_end, conf.data, conf.len);
 }
 
-int dr_server_start(struct dr_server *server, const char *redis_path, const struct dr_folder *folder,
-	const struct dr_options *options, uint64_t epoch, int lock_fd, bool fatal_port)
+int dr_server_start(struct dr_server *server, const char *redis_path,
+	const struct dr_folder *folder, const struct dr_options *options, uint64_t epoch,
+	int lock_fd, bool fatal_port)
 {
 	int r = dr_subnet_address(options->communication_subnet, &server->address);
 

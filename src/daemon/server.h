@@ -28,22 +28,25 @@ dr_nodiscard int dr_server_find(char **ret_path);
  * still grow is copied, what cannot is hard-linked. Keeps the last two. Only with the lock held.
  * *ret_first: there was none before. @error of the file system
  */
-dr_nodiscard int dr_epoch_make(const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret_first);
+dr_nodiscard int dr_epoch_make(
+	const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret_first);
 
 /*
  * Starts the server on the epoch's directory. fatal_port: the port is the user's word, not a first choice.
  * Returns when it has been started, not when it has loaded its data.
  * @error EADDRINUSE
  */
-dr_nodiscard int dr_server_start(struct dr_server *server, const char *redis_path, const struct dr_folder *folder,
-	const struct dr_options *options, uint64_t epoch, int lock_fd, bool fatal_port);
+dr_nodiscard int dr_server_start(struct dr_server *server, const char *redis_path,
+	const struct dr_folder *folder, const struct dr_options *options, uint64_t epoch,
+	int lock_fd, bool fatal_port);
 /* Whether it still runs; reaps it when it ended. */
 bool dr_server_alive(struct dr_server *server);
 /* Asks it to end, waits, kills it after 10 s. */
 void dr_server_stop(struct dr_server *server);
 
 /* The first free TCP port from `first` on, at the address. @error EADDRINUSE none, or only_first and it is taken */
-dr_nodiscard int dr_port_find(const char *address, uint64_t first, bool only_first, uint16_t *ret_port);
+dr_nodiscard int dr_port_find(
+	const char *address, uint64_t first, bool only_first, uint16_t *ret_port);
 /* The address of this host inside the subnet ("10.0.0.0/8", "fd00::/8"), malloc'ed. NULL subnet: 127.0.0.1. @error ENOENT none; EINVAL */
 dr_nodiscard int dr_subnet_address(const char *subnet, char **ret_address);
 

@@ -7,7 +7,8 @@
 #define LUSTRE_SUPER_MAGIC 0x0BD00BD0
 
 /* In this order: a lab may lie on anything, and anything is a posix file system. */
-static const struct dr_fs_driver *const drivers[] = { &dr_fs_lab, &dr_fs_posix };
+#define N_DRIVERS 2
+static const struct dr_fs_driver *const drivers[N_DRIVERS] = { &dr_fs_lab, &dr_fs_posix };
 
 static bool is_lustre(const char *path)
 {
@@ -17,7 +18,7 @@ static bool is_lustre(const char *path)
 
 static int find_driver(const char *path, const struct dr_fs_driver **ret_driver, char **ret_root)
 {
-	for (size_t i = 0; i < sizeof(drivers) / sizeof(*drivers); i++) {
+	for (size_t i = 0; i < N_DRIVERS; i++) {
 		if (drivers[i]->kind == DR_FS_POSIX && is_lustre(path)) {
 			/* Moving nothing is better than treating a Lustre file system as if it were none. */
 			return -EOPNOTSUPP;

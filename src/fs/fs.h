@@ -41,13 +41,13 @@ struct dr_ost {
 	uint64_t used_bytes;
 	uint64_t avail_bytes;
 	uint64_t objects; /* in use, as far as the file system tells */
-	char name[64];	  /* "fs-OST0003" */
+	char name[64];    /* "fs-OST0003" */
 };
 
 enum dr_type { DR_TYPE_UNKNOWN, DR_TYPE_FILE, DR_TYPE_DIR, DR_TYPE_LINK, DR_TYPE_OTHER };
 
 struct dr_stat {
-	uint64_t size;	 /* bytes */
+	uint64_t size;   /* bytes */
 	uint64_t blocks; /* of 512 bytes; what the metadata server knows */
 	uint32_t mode, nlink, uid, gid;
 	uint64_t ino, dev;
@@ -65,7 +65,7 @@ struct dr_entry {
 	const void *layout; /* bytes; NULL without one (or not a file) */
 	size_t layout_len;
 	struct dr_fid fid; /* of a file with a layout; else zero */
-	int error;	   /* negative errno when the layout could not be read, else 0 */
+	int error;         /* negative errno when the layout could not be read, else 0 */
 };
 
 struct dr_fs;
@@ -148,7 +148,8 @@ struct dr_fs_driver {
 	 */
 	ssize_t (*read)(struct dr_file *file, void *buf, size_t len, uint64_t off);
 	/* The next extent of data at or after off. @error ENXIO only a hole up to the end of the file */
-	int (*next_data)(struct dr_file *file, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
+	int (*next_data)(
+		struct dr_file *file, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
 
 	/*
 	 * A volatile file, owned like the file, with this layout: each object of an initialised
@@ -158,8 +159,8 @@ struct dr_fs_driver {
 	 *        down; EINVAL an index that does not exist, a layout that is not one.
 	 *        *ret_ost then names the OST (or stays untouched).
 	 */
-	int (*vol_create)(struct dr_file *file, const struct dr_layout *layout, struct dr_vol **ret_vol,
-		uint32_t *ret_ost);
+	int (*vol_create)(struct dr_file *file, const struct dr_layout *layout,
+		struct dr_vol **ret_vol, uint32_t *ret_ost);
 	void (*vol_close)(struct dr_vol *vol);
 	/* What layout it really got. */
 	int (*vol_layout)(struct dr_vol *vol, struct dr_buf *out);
@@ -167,7 +168,8 @@ struct dr_fs_driver {
 	 * Writes all of len, into every mirror that has off.
 	 * @error ENOSPC with *ret_ost the full one; ECANCELED the lease was lost while waiting
 	 */
-	int (*vol_write)(struct dr_vol *vol, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
+	int (*vol_write)(
+		struct dr_vol *vol, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
 	/* Makes the volatile exactly so long; what was not written is a hole. */
 	int (*vol_truncate)(struct dr_vol *vol, uint64_t size);
 	/* Sends what was written on its way to the disks, and does not wait. May do nothing. */
@@ -186,7 +188,8 @@ struct dr_fs_driver {
 	 * afterwards, whatever the result. After an error the layout alone tells what happened.
 	 * @error ESTALE the lease was lost, or the layout is another
 	 */
-	int (*swap)(struct dr_file *file, struct dr_vol *vol, const void *expect, size_t expect_len);
+	int (*swap)(
+		struct dr_file *file, struct dr_vol *vol, const void *expect, size_t expect_len);
 };
 
 #define DR_DIR_MORE 0x10000

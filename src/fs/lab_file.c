@@ -404,7 +404,7 @@ static int archive_copy(struct dr_lab *lab, int stub_fd, const struct dr_fid *fi
 	uint8_t *buf dr_cleanup(dr_freep) = dr_xcalloc(1, COPY_BYTES);
 	uint64_t off = 0;
 	while (r == 0 && off < reader->size) {
-		uint64_t start, end;
+		uint64_t start = off, end = off;
 		r = dr_lab_reader_next_data(reader, off, &start, &end);
 		if (r < 0) {
 			break;

@@ -326,7 +326,7 @@ static int comp_next_data(struct dr_lab_io *io, const struct dr_layout_comp *com
 	if (is_dom(comp)) {
 		return dr_local_next_data(io->stub_fd, off, end, ret_start, ret_end);
 	}
-	uint64_t start;
+	uint64_t start = end;
 	int r = comp_seek(io, comp, off, end, SEEK_DATA, &start);
 	if (r < 0) {
 		return r;

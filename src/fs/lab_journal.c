@@ -21,7 +21,7 @@
  * Whoever gets the lock of a journal knows that its owner is dead.
  */
 #define JOURNAL_MAGIC 0x4c4e524a42414c44ull
-#define JOURNAL_HEAD 4096u
+#define JOURNAL_HEAD ((size_t)4096)
 #define JOURNAL_SLOTS 65536u
 #define SLOT_STRIDE ((sizeof(struct dr_lab_slot) + 4095) / 4096 * 4096)
 #define JOURNAL_BYTES (JOURNAL_HEAD + (off_t)JOURNAL_SLOTS * (off_t)SLOT_STRIDE)
@@ -106,7 +106,9 @@ static int make_name(char *name)
 	char host[64] = "host";
 	(void)gethostname(host, sizeof(host) - 1);
 	for (char *p = host; *p; p++) {
-		*p = *p == '/' ? '_' : *p;
+		if (*p == '/') {
+			*p = '_';
+		}
 	}
 	uint64_t word;
 	if (getrandom(&word, sizeof(word), 0) != (ssize_t)sizeof(word)) {

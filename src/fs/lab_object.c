@@ -374,7 +374,7 @@ static int count_object(void *ctx, int dirfd, const char *name, const struct dr_
 	if (fd < 0) {
 		return errno == ENOENT ? 0 : -errno;
 	}
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int r = dr_lab_object_charge(fd, &bytes);
 	if (r < 0) {
 		return r;

@@ -194,18 +194,19 @@ struct dr_lab_file {
 /* @error ENOENT the file is not the one that its FID names */
 dr_nodiscard int dr_lab_file_verify(struct dr_lab_file *file);
 uint64_t dr_lab_version(const struct dr_stat *st);
-int dr_lab_vol_create(struct dr_file *file, const struct dr_layout *layout, struct dr_vol **ret_vol,
+int dr_lab_vol_create(struct dr_file *base, const struct dr_layout *layout, struct dr_vol **ret_vol,
 	uint32_t *ret_ost);
-void dr_lab_vol_close(struct dr_vol *vol);
-int dr_lab_vol_layout(struct dr_vol *vol, struct dr_buf *out);
+void dr_lab_vol_close(struct dr_vol *base);
+int dr_lab_vol_layout(struct dr_vol *base, struct dr_buf *out);
 int dr_lab_vol_write(
-	struct dr_vol *vol, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
-int dr_lab_vol_truncate(struct dr_vol *vol, uint64_t size);
-int dr_lab_vol_flush(struct dr_vol *vol);
-int dr_lab_vol_sync(struct dr_vol *vol);
-int dr_lab_vol_size(struct dr_vol *vol, uint64_t *ret_size);
-ssize_t dr_lab_vol_read(struct dr_vol *vol, void *buf, size_t len, uint64_t off);
-int dr_lab_vol_attrs(struct dr_vol *vol, struct dr_file *file);
-int dr_lab_swap(struct dr_file *file, struct dr_vol *vol, const void *expect, size_t expect_len);
+	struct dr_vol *base, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
+int dr_lab_vol_truncate(struct dr_vol *base, uint64_t size);
+int dr_lab_vol_flush(struct dr_vol *base);
+int dr_lab_vol_sync(struct dr_vol *base);
+int dr_lab_vol_size(struct dr_vol *base, uint64_t *ret_size);
+ssize_t dr_lab_vol_read(struct dr_vol *base, void *buf, size_t len, uint64_t off);
+int dr_lab_vol_attrs(struct dr_vol *base, struct dr_file *file);
+int dr_lab_swap(
+	struct dr_file *base, struct dr_vol *vol_base, const void *expect, size_t expect_len);
 
 #endif

@@ -194,7 +194,7 @@ int dr_local_file_open(int dirfd, const char *name, struct dr_stat *ret_stat)
 	if (fd < 0) {
 		return fd;
 	}
-	struct dr_stat st;
+	struct dr_stat st = { 0 };
 	int r = dr_local_stat(fd, "", AT_EMPTY_PATH, &st);
 	if (r < 0) {
 		return r;

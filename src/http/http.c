@@ -22,7 +22,8 @@ struct dr_http {
 	void *ctx;
 };
 
-static mhd_result answer(struct MHD_Connection *connection, unsigned status, char *body, const char *type)
+static mhd_result answer(
+	struct MHD_Connection *connection, unsigned status, char *body, const char *type)
 {
 	struct MHD_Response *response =
 		MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE);
@@ -39,8 +40,9 @@ static mhd_result answer(struct MHD_Connection *connection, unsigned status, cha
 	return r;
 }
 
-static mhd_result handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
-	const char *version, const char *upload, size_t *upload_size, void **state)
+static mhd_result handle(void *cls, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *upload, size_t *upload_size,
+	void **state)
 {
 	struct dr_http *http = cls;
 	char *body = NULL;
@@ -51,17 +53,21 @@ static mhd_result handle(void *cls, struct MHD_Connection *connection, const cha
 	(void)upload_size;
 	(void)state;
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, dr_xstrdup("only GET and HEAD\n"), type);
+		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+			dr_xstrdup("only GET and HEAD\n"), type);
 	}
-	const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+	const char *accept =
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
 	unsigned status = http->fn(http->ctx, url, accept ? accept : "", &body, &type);
 
 	return answer(connection, status, body ? body : dr_xstrdup(""), type);
 }
 
-int dr_http_start(const char *address, uint16_t port, dr_http_fn *fn, void *ctx, struct dr_http **ret_http)
+int dr_http_start(
+	const char *address, uint16_t port, dr_http_fn *fn, void *ctx, struct dr_http **ret_http)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM };
 	struct addrinfo *info = NULL;
 	char service[8];
 
@@ -70,13 +76,15 @@ int dr_http_start(const char *address, uint16_t port, dr_http_fn *fn, void *ctx,
 		return -EINVAL;
 	}
 	struct dr_http *http = dr_xcalloc(1, sizeof(*http));
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | (info->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
+	unsigned flags =
+		MHD_USE_INTERNAL_POLLING_THREAD | (info->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0);
 
 	http->fn = fn;
 	http->ctx = ctx;
 	errno = 0;
-	http->mhd = MHD_start_daemon(flags, port, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR, info->ai_addr,
-		MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 10u, MHD_OPTION_END);
+	http->mhd = MHD_start_daemon(flags, port, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR,
+		info->ai_addr, MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 10u,
+		MHD_OPTION_END);
 	freeaddrinfo(info);
 	if (!http->mhd) {
 		int r = errno ? -errno : -EADDRINUSE;

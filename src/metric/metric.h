@@ -28,7 +28,8 @@ struct dr_counters {
 static inline void dr_count(struct dr_counters *counters, enum dr_counter which, uint64_t by)
 {
 	atomic_store_explicit(&counters->v[which],
-		atomic_load_explicit(&counters->v[which], memory_order_relaxed) + by, memory_order_relaxed);
+		atomic_load_explicit(&counters->v[which], memory_order_relaxed) + by,
+		memory_order_relaxed);
 }
 
 static inline uint64_t dr_counted(const struct dr_counters *counters, enum dr_counter which)

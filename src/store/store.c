@@ -22,7 +22,7 @@ struct dr_link {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
 	struct dr_endpoint endpoint;
-	bool there;   /* an endpoint was set and not taken back */
+	bool there; /* an endpoint was set and not taken back */
 	bool stopped;
 	uint64_t stop_ns; /* 0: never */
 	uint64_t generation;
@@ -33,7 +33,7 @@ struct dr_store {
 	redisContext *redis; /* NULL: not connected */
 	uint64_t generation; /* of the link when it was connected */
 	char *prefix;
-	char epoch[24]; /* decimal, as scripts take it */
+	char epoch[24];    /* decimal, as scripts take it */
 	const char **argv; /* scratch of one call */
 	size_t *lens;
 	size_t cap_argv;
@@ -365,8 +365,8 @@ static int run_once(struct dr_store *store, struct dr_script *script, const stru
 	return -EPROTO;
 }
 
-int dr_store_run(struct dr_store *store, struct dr_script *script, const struct dr_args *args, bool wait,
-	redisReply **ret_reply)
+int dr_store_run(struct dr_store *store, struct dr_script *script, const struct dr_args *args,
+	bool wait, redisReply **ret_reply)
 {
 	for (;;) {
 		int r = run_once(store, script, args, ret_reply);

@@ -16,7 +16,7 @@ struct dr_endpoint {
 	char *host;
 	uint16_t port;
 	char *password;
-	char *prefix;	/* of every key */
+	char *prefix;   /* of every key */
 	char *campaign; /* its random id, checked on every connection; "" before there is one */
 	uint64_t epoch; /* a server of another epoch is refused; 0: any */
 };
@@ -66,7 +66,7 @@ struct dr_args {
 };
 void dr_args_fini(struct dr_args *args);
 void dr_args_bytes(struct dr_args *args, const void *bytes, size_t len); /* lent until the call */
-void dr_args_str(struct dr_args *args, const char *s);			   /* lent */
+void dr_args_str(struct dr_args *args, const char *s);                   /* lent */
 void dr_args_u64(struct dr_args *args, uint64_t v);
 void dr_args_i64(struct dr_args *args, int64_t v);
 
@@ -78,8 +78,8 @@ void dr_args_i64(struct dr_args *args, int64_t v);
  * @error ECANCELED the link was stopped; ENOTCONN no server (wait = false); EPROTO the script failed (logged);
  *        ENOMEM the server is out of memory; ESTALE the server is of another epoch or campaign (wait = false)
  */
-dr_nodiscard int dr_store_run(struct dr_store *store, struct dr_script *script, const struct dr_args *args,
-	bool wait, redisReply **ret_reply);
+dr_nodiscard int dr_store_run(struct dr_store *store, struct dr_script *script,
+	const struct dr_args *args, bool wait, redisReply **ret_reply);
 
 static inline void dr_reply_freep(redisReply **reply)
 {

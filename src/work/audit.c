@@ -66,27 +66,28 @@ static void put_path(struct dr_buf *line, const struct dr_chunk_file *file)
 	dr_buf_put(line, "\"\n", 2);
 }
 
-void dr_audit_moved(struct dr_audit *audit, const struct dr_chunk_file *file, uint64_t bytes, const char *from,
-	const char *to)
+void dr_audit_moved(struct dr_audit *audit, const struct dr_chunk_file *file, uint64_t bytes,
+	const char *from, const char *to)
 {
 	char fid[DR_FID_TEXT_SIZE];
 
 	put_time(&audit->succeeded);
-	dr_buf_printf(&audit->succeeded, " succeeded fid=%s bytes=%" PRIu64 " layout=\"%s\" to=\"%s\"",
+	dr_buf_printf(&audit->succeeded,
+		" succeeded fid=%s bytes=%" PRIu64 " layout=\"%s\" to=\"%s\"",
 		dr_fid_format(&file->fid, fid), bytes, from, to);
 	put_path(&audit->succeeded, file);
 }
 
-void dr_audit_not_moved(struct dr_audit *audit, const struct dr_chunk_file *file,
-	const struct dr_outcome *outcome)
+void dr_audit_not_moved(
+	struct dr_audit *audit, const struct dr_chunk_file *file, const struct dr_outcome *outcome)
 {
 	char fid[DR_FID_TEXT_SIZE];
 	const char *error = outcome->error ? strerrorname_np(-outcome->error) : "none";
 
 	put_time(&audit->failed);
-	dr_buf_printf(&audit->failed, " %s step=%s error=%s fid=%s bytes=%" PRIu64, dr_class_name(outcome->class),
-		dr_step_name(outcome->step), error ? error : "unknown", dr_fid_format(&file->fid, fid),
-		outcome->bytes);
+	dr_buf_printf(&audit->failed, " %s step=%s error=%s fid=%s bytes=%" PRIu64,
+		dr_class_name(outcome->class), dr_step_name(outcome->step),
+		error ? error : "unknown", dr_fid_format(&file->fid, fid), outcome->bytes);
 	put_path(&audit->failed, file);
 }
 
@@ -98,7 +99,8 @@ static void flush(int fd, struct dr_buf *lines)
 	int r = dr_write_full(fd, lines->data, lines->len);
 
 	if (r < 0) {
-		dr_log_limited(60, DR_LOG_ERROR, "audit-log-not-written", "errno=%d next=\"the campaign goes on\"", -r);
+		dr_log_limited(60, DR_LOG_ERROR, "audit-log-not-written",
+			"errno=%d next=\"the campaign goes on\"", -r);
 	}
 	dr_buf_clear(lines);
 }

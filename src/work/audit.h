@@ -20,10 +20,10 @@ struct dr_audit {
 dr_nodiscard int dr_audit_open(struct dr_audit *audit, int logs_fd, const char *host);
 void dr_audit_fini(struct dr_audit *audit);
 /* from and to may be "" where they are not known. */
-void dr_audit_moved(struct dr_audit *audit, const struct dr_chunk_file *file, uint64_t bytes, const char *from,
-	const char *to);
-void dr_audit_not_moved(struct dr_audit *audit, const struct dr_chunk_file *file,
-	const struct dr_outcome *outcome);
+void dr_audit_moved(struct dr_audit *audit, const struct dr_chunk_file *file, uint64_t bytes,
+	const char *from, const char *to);
+void dr_audit_not_moved(
+	struct dr_audit *audit, const struct dr_chunk_file *file, const struct dr_outcome *outcome);
 /* Appends what was gathered. A log that cannot be written is told once in a while and stops nothing. */
 void dr_audit_flush(struct dr_audit *audit);
 

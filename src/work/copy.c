@@ -26,8 +26,8 @@ static ssize_t read_whole(struct dr_file *file, uint8_t *buffer, size_t len, uin
 	return (ssize_t)have;
 }
 
-static int copy_extent(struct dr_file *file, struct dr_vol *vol, uint64_t start, uint64_t end, uint8_t *buffer,
-	size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
+static int copy_extent(struct dr_file *file, struct dr_vol *vol, uint64_t start, uint64_t end,
+	uint8_t *buffer, size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
 {
 	const struct dr_fs_driver *ops = file->fs->ops;
 
@@ -59,8 +59,8 @@ static int copy_extent(struct dr_file *file, struct dr_vol *vol, uint64_t start,
 	return 0;
 }
 
-int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer, size_t buffer_bytes,
-	dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
+int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer,
+	size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
 {
 	const struct dr_fs_driver *ops = file->fs->ops;
 	uint64_t off = 0;
@@ -90,7 +90,8 @@ int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_
 	return ops->vol_truncate(vol, size);
 }
 
-int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer, size_t buffer_bytes)
+int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer,
+	size_t buffer_bytes)
 {
 	const struct dr_fs_driver *ops = file->fs->ops;
 

@@ -14,11 +14,11 @@
  *        others of the driver
  */
 typedef int dr_tick_fn(void *ctx);
-dr_nodiscard int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer,
-	size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost);
+dr_nodiscard int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size,
+	uint8_t *buffer, size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost);
 
 /* Reads the volatile back and compares it with the file. @error EILSEQ they differ; ECANCELED */
-dr_nodiscard int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer,
-	size_t buffer_bytes);
+dr_nodiscard int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size,
+	uint8_t *buffer, size_t buffer_bytes);
 
 #endif

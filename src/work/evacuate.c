@@ -10,7 +10,8 @@
 #define GROUP_FILES 64
 #define GROUP_FILE_BYTES (4u << 20) /* a larger file is moved alone */
 #define GROUP_BYTES (32u << 20)
-#define GROUP_NS 50000000ull	    /* a group that took longer to copy is closed, for its leases are held meanwhile */
+#define GROUP_NS                                                                                   \
+	50000000ull /* a group that took longer to copy is closed, for its leases are held meanwhile */
 #define TICK_NS 50000000ull
 #define PLACE_TRIES 64
 #define OTHER_MOVER_NS 2000000000ull
@@ -22,10 +23,10 @@ struct move {
 	struct dr_outcome *outcome;
 	struct dr_file *source; /* NULL once the outcome is certain */
 	struct dr_vol *vol;
-	struct dr_buf layout_bytes;  /* as under the lease */
-	struct dr_layout *layout;    /* of layout_bytes */
-	struct dr_layout *placed;    /* of the volatile */
-	struct dr_stat st;	     /* under the lease */
+	struct dr_buf layout_bytes; /* as under the lease */
+	struct dr_layout *layout;   /* of layout_bytes */
+	struct dr_layout *placed;   /* of the volatile */
+	struct dr_stat st;          /* under the lease */
 	uint64_t version;
 };
 
@@ -67,7 +68,8 @@ static void conclude(struct move *move, enum dr_class class, enum dr_step step, 
 	outcome->error = error;
 	outcome->bytes = move->st.size ? move->st.size : move->file->size;
 	if (move->e->audit && !move->e->dry_run && class == DR_SUCCEEDED) {
-		struct dr_buf from dr_cleanup(dr_buf_fini) = { 0 }, to dr_cleanup(dr_buf_fini) = { 0 };
+		struct dr_buf from dr_cleanup(dr_buf_fini) = { 0 },
+				   to dr_cleanup(dr_buf_fini) = { 0 };
 
 		if (move->layout) {
 			dr_layout_describe(move->layout, &from);
@@ -75,7 +77,8 @@ static void conclude(struct move *move, enum dr_class class, enum dr_step step, 
 		if (move->placed) {
 			dr_layout_describe(move->placed, &to);
 		}
-		dr_audit_moved(move->e->audit, move->file, outcome->bytes, dr_buf_cstr(&from), dr_buf_cstr(&to));
+		dr_audit_moved(move->e->audit, move->file, outcome->bytes, dr_buf_cstr(&from),
+			dr_buf_cstr(&to));
 	} else if (move->e->audit && dr_class_is_leftover(class)) {
 		dr_audit_not_moved(move->e->audit, move->file, outcome);
 	}
@@ -159,7 +162,7 @@ static int take_lease(struct move *move, bool in_group)
 static int look_at_layout(struct move *move)
 {
 	const struct dr_fs_driver *ops = move->e->fs->ops;
-	struct dr_layout_look look;
+	struct dr_layout_look look = { 0 };
 	int r = ops->file_layout(move->source, &move->layout_bytes);
 
 	if (r == -ENODATA) {
@@ -167,7 +170,8 @@ static int look_at_layout(struct move *move)
 		return 0;
 	}
 	if (r == 0) {
-		r = dr_layout_look(move->layout_bytes.data, move->layout_bytes.len, move->e->sources, &look);
+		r = dr_layout_look(
+			move->layout_bytes.data, move->layout_bytes.len, move->e->sources, &look);
 		r = r < 0 ? -EBADMSG : 0;
 	}
 	if (r < 0) {
@@ -213,8 +217,8 @@ static int prepare(struct move *move, bool in_group)
 
 	*move->outcome = (struct dr_outcome){ 0 };
 	if (r == 0) {
-		r = ops->file_open(e->dir, file->name, dr_fid_is_zero(&file->fid) ? NULL : &file->fid,
-			&move->source);
+		r = ops->file_open(e->dir, file->name,
+			dr_fid_is_zero(&file->fid) ? NULL : &file->fid, &move->source);
 	}
 	if (r < 0) {
 		conclude_error(move, DR_STEP_OPEN, r);
@@ -228,7 +232,8 @@ static int prepare(struct move *move, bool in_group)
 	if (r < 0) {
 		/* Which sources it is on is told even of a file that is not touched. */
 		if (ops->file_layout(move->source, &move->layout_bytes) == 0 &&
-			dr_layout_decode(move->layout_bytes.data, move->layout_bytes.len, &move->layout) == 0) {
+			dr_layout_decode(move->layout_bytes.data, move->layout_bytes.len,
+				&move->layout) == 0) {
 			note_sources(move);
 		}
 		conclude_error(move, DR_STEP_LEASE, r);
@@ -302,7 +307,8 @@ static void tick_leases(void *ctx)
 	for (size_t i = 0; i < group->n; i++) {
 		struct move *move = &group->moves[i];
 
-		if (is_open(move) && move != group->in_hand && move->e->fs->ops->lease_check(move->source) != 1) {
+		if (is_open(move) && move != group->in_hand &&
+			move->e->fs->ops->lease_check(move->source) != 1) {
 			conclude(move, DR_BUSY, DR_STEP_COPY, -EBUSY);
 		}
 	}
@@ -313,7 +319,8 @@ static int tick(void *ctx)
 	struct group *group = ctx;
 
 	tick_leases(group);
-	return group->e->stop && atomic_load_explicit(group->e->stop, memory_order_relaxed) ? -EINTR : 0;
+	return group->e->stop && atomic_load_explicit(group->e->stop, memory_order_relaxed) ? -EINTR
+											    : 0;
 }
 
 /* Fills the volatile. @return 1 filled; 0 concluded; -EINTR stopped, nothing was concluded */
@@ -327,8 +334,8 @@ static int copy(struct group *group, struct move *move)
 		if (make_volatile(move) == 0) {
 			return 0;
 		}
-		int r = dr_copy_data(move->source, move->vol, move->st.size, e->buffer, e->buffer_bytes, tick, group,
-			&ost);
+		int r = dr_copy_data(move->source, move->vol, move->st.size, e->buffer,
+			e->buffer_bytes, tick, group, &ost);
 		if (r == 0) {
 			return 1;
 		}
@@ -384,7 +391,8 @@ static void finish(struct move *move)
 		return;
 	}
 	if (e->verify) {
-		r = dr_copy_verify(move->source, move->vol, move->st.size, e->buffer, e->buffer_bytes);
+		r = dr_copy_verify(
+			move->source, move->vol, move->st.size, e->buffer, e->buffer_bytes);
 		if (r < 0) {
 			conclude_error(move, DR_STEP_VERIFY, r);
 			return;
@@ -414,8 +422,8 @@ static void finish(struct move *move)
 		conclude(move, DR_CHANGED, DR_STEP_VERSION, -EAGAIN);
 		return;
 	}
-	conclude_by_layout(move,
-		ops->swap(move->source, move->vol, move->layout_bytes.data, move->layout_bytes.len));
+	conclude_by_layout(move, ops->swap(move->source, move->vol, move->layout_bytes.data,
+					 move->layout_bytes.len));
 }
 
 static void finish_group(struct group *group)
@@ -425,7 +433,8 @@ static void finish_group(struct group *group)
 		struct move *move = &group->moves[i];
 
 		if (is_open(move) && move->e->fsync && move->e->fs->ops->vol_flush(move->vol) < 0) {
-			dr_log_limited(60, DR_LOG_DEBUG, "flush-ahead-failed", "next=\"the sync tells\"");
+			dr_log_limited(
+				60, DR_LOG_DEBUG, "flush-ahead-failed", "next=\"the sync tells\"");
 		}
 	}
 	for (size_t i = 0; i < group->n; i++) {
@@ -451,7 +460,8 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 		const struct dr_chunk_file *file = &files[taken];
 		struct move *move = &group.moves[group.n];
 
-		if (group.n > 0 && (file->size > GROUP_FILE_BYTES || dr_now_ns() - started > GROUP_NS)) {
+		if (group.n > 0 &&
+			(file->size > GROUP_FILE_BYTES || dr_now_ns() - started > GROUP_NS)) {
 			break;
 		}
 		*move = (struct move){ .e = e, .file = file, .outcome = &outcomes[taken] };

@@ -16,13 +16,14 @@ struct dr_evacuation {
 	struct dr_targets *targets;
 	const struct dr_rangeset *sources;
 	const struct dr_rangeset *aside; /* sources whose files are not tried */
-	struct dr_audit *audit;		 /* may be NULL */
+	struct dr_audit *audit;          /* may be NULL */
 	uint8_t *buffer;
 	size_t buffer_bytes;
 	bool dry_run; /* all but the volatile, the copy and the swap */
 	bool fsync;
 	bool verify;
-	const _Atomic bool *stop; /* may be NULL; once set, a file in hand is put back untouched, not finished */
+	const _Atomic bool *
+		stop; /* may be NULL; once set, a file in hand is put back untouched, not finished */
 	bool again; /* the files may have been moved by a holder that could not tell: off the sources is success */
 
 	/* private: the directory in hand */
@@ -39,7 +40,7 @@ void dr_evacuation_fini(struct dr_evacuation *evacuation);
  * volatile is left behind.
  * @return how many were taken, at least 1, or 0 when *stop was set in the midst of the first
  */
-size_t dr_evacuate_some(struct dr_evacuation *evacuation, const struct dr_chunk_file *files, size_t n,
-	struct dr_outcome *outcomes);
+size_t dr_evacuate_some(struct dr_evacuation *evacuation, const struct dr_chunk_file *files,
+	size_t n, struct dr_outcome *outcomes);
 
 #endif

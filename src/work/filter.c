@@ -48,7 +48,8 @@ static void add_name(struct dr_filter_dir *filter, const char *name, size_t len)
 }
 
 /* Splits a path into the directory part (no slash at its end) and the last component. */
-static void split(const struct dr_path *path, size_t *ret_dir_len, const char **ret_name, size_t *ret_len)
+static void split(
+	const struct dr_path *path, size_t *ret_dir_len, const char **ret_name, size_t *ret_len)
 {
 	const char *slash = memrchr(path->bytes, '/', path->len);
 
@@ -60,11 +61,13 @@ static void split(const struct dr_path *path, size_t *ret_dir_len, const char **
 /* Whether the directory's last components are those: all of it, or after a slash. */
 static bool ends_with(const char *dir, size_t len, const char *tail, size_t tail_len)
 {
-	return tail_len == 0 || (len >= tail_len && memcmp(dir + len - tail_len, tail, tail_len) == 0 &&
-					(len == tail_len || dir[len - tail_len - 1] == '/'));
+	return tail_len == 0 ||
+	       (len >= tail_len && memcmp(dir + len - tail_len, tail, tail_len) == 0 &&
+		       (len == tail_len || dir[len - tail_len - 1] == '/'));
 }
 
-void dr_filter_enter(struct dr_filter_dir *filter, const struct dr_spec *spec, const char *dir, size_t len)
+void dr_filter_enter(
+	struct dr_filter_dir *filter, const struct dr_spec *spec, const char *dir, size_t len)
 {
 	const char *name;
 	size_t dir_len, name_len;

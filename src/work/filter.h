@@ -23,7 +23,8 @@ struct dr_filter_dir {
 };
 
 /* Replaces what *filter held. */
-void dr_filter_enter(struct dr_filter_dir *filter, const struct dr_spec *spec, const char *dir, size_t len);
+void dr_filter_enter(
+	struct dr_filter_dir *filter, const struct dr_spec *spec, const char *dir, size_t len);
 void dr_filter_dir_fini(struct dr_filter_dir *filter);
 
 static inline bool dr_filter_entry(const struct dr_filter_dir *filter, const char *name, size_t len)

@@ -70,7 +70,8 @@ static int run(struct job *job, struct dr_evacuation *evacuation)
 		if (job->done < n) {
 			const struct dr_chunk_file *file = &job->chunk.files[job->done];
 
-			dr_worker_show(worker, file->dir, file->dir_len, file->name, file->name_len);
+			dr_worker_show(
+				worker, file->dir, file->dir_len, file->name, file->name_len);
 			struct dr_outcome *outcomes = job->outcomes + (job->done - claim->next);
 			size_t taken = dr_evacuate_some(evacuation, file, n - job->done, outcomes);
 
@@ -129,7 +130,8 @@ int dr_move_job(struct dr_worker *worker, struct dr_claim *claim)
 		r = run(&job, &evacuation);
 		free(job.outcomes);
 	} else {
-		dr_log(DR_LOG_ERROR, "chunk-unreadable", "id=%s bytes=%zu", claim->id, claim->payload.len);
+		dr_log(DR_LOG_ERROR, "chunk-unreadable", "id=%s bytes=%zu", claim->id,
+			claim->payload.len);
 	}
 	dr_evacuation_fini(&evacuation);
 	dr_chunk_fini(&job.chunk);

@@ -15,13 +15,14 @@
  * stored. Whoever takes the job after a crash goes on from there, so nothing is queued twice and nothing is missed.
  */
 
-#define LOOK_EVERY 64		    /* entries between two looks at the clock and the flags */
-#define SETTLE_NS 1000000000ull	    /* between settles at the most */
-#define SHARE_NS 5000000ull	    /* between settles at the least, when others are idle */
-#define SETTLE_CHUNKS 4		    /* at once, while movers have enough */
-#define FRONTIER_KEEP 512	    /* directories that stay with a job when it hands work to the queue */
-#define FRONTIER_MOST 1024	    /* directories after which it does */
-#define FRONTIER_JOB 256	    /* directories in a job that is handed over */
+#define LOOK_EVERY 64           /* entries between two looks at the clock and the flags */
+#define SETTLE_NS 1000000000ull /* between settles at the most */
+#define SHARE_NS 5000000ull     /* between settles at the least, when others are idle */
+#define SETTLE_CHUNKS 4         /* at once, while movers have enough */
+#define FRONTIER_KEEP 512  /* directories that stay with a job when it hands work to the queue */
+#define FRONTIER_MOST 1024 /* directories after which it does */
+#define FRONTIER_LIMIT ((size_t)4 * FRONTIER_MOST) /* within one directory, too */
+#define FRONTIER_JOB 256                           /* directories in a job that is handed over */
 
 struct scan {
 	struct dr_worker *worker;
@@ -36,7 +37,7 @@ struct scan {
 	struct dr_queue_state state;
 	uint64_t settled_ns;
 	unsigned unseen; /* entries since the last look */
-	bool ended;	 /* the claim was settled for good, given back, or lost */
+	bool ended;      /* the claim was settled for good, given back, or lost */
 };
 
 static bool reports_only(const struct scan *scan)
@@ -63,8 +64,9 @@ static void scan_error(struct scan *scan, const char *name, size_t name_len, int
 	}
 	dr_text_escape(&text, name ? scan->path.data : (uint8_t *)scan->here.path,
 		name ? scan->path.len : scan->here.len);
-	dr_log_limited(1, DR_LOG_WARNING, "scan-error", "path=\"%s\" error=%s next=\"listed in the report\"",
-		dr_buf_cstr(&text), strerrorname_np(-error));
+	dr_log_limited(1, DR_LOG_WARNING, "scan-error",
+		"path=\"%s\" error=%s next=\"listed in the report\"", dr_buf_cstr(&text),
+		strerrorname_np(-error));
 	dr_buf_printf(&text, ": %s", strerrorname_np(-error));
 	dr_scan_results_add_error(&scan->results, dr_buf_cstr(&text));
 }
@@ -134,7 +136,8 @@ static int flush_chunk(struct scan *scan)
 static void share_frontier(struct scan *scan)
 {
 	struct dr_frontier *frontier = &scan->frontier;
-	unsigned idle = atomic_load_explicit(&scan->worker->work->idle_scanners, memory_order_relaxed);
+	unsigned idle =
+		atomic_load_explicit(&scan->worker->work->idle_scanners, memory_order_relaxed);
 	size_t give = 0, per_job = FRONTIER_JOB;
 
 	if (frontier->n > FRONTIER_MOST) {
@@ -143,7 +146,8 @@ static void share_frontier(struct scan *scan)
 		size_t jobs = idle > 0 ? idle : 1;
 
 		/* The directory in hand, if there is one, is our own share. */
-		give = scan->here.path ? frontier->n - frontier->n / (jobs + 1) : frontier->n - (frontier->n + jobs) / (jobs + 1);
+		give = scan->here.path ? frontier->n - frontier->n / (jobs + 1)
+				       : frontier->n - (frontier->n + jobs) / (jobs + 1);
 		per_job = give ? (give + jobs - 1) / jobs : 1;
 	}
 	for (size_t at = 0; at < give; at += per_job) {
@@ -169,7 +173,8 @@ static int settle(struct scan *scan)
 	}
 	share_frontier(scan);
 	if (scan->here.path) {
-		dr_frontier_push(&scan->frontier, scan->here.path, scan->here.len, scan->here.position);
+		dr_frontier_push(
+			&scan->frontier, scan->here.path, scan->here.len, scan->here.position);
 	}
 	bool last = scan->frontier.n == 0;
 	size_t shared = scan->results.n_frontiers;
@@ -179,13 +184,14 @@ static int settle(struct scan *scan)
 	if (scan->here.path) {
 		dr_frontier_pop(&scan->frontier);
 	}
-	while ((r = dr_ledger_settle_scan(worker->store, scan->claim, last, &progress, reports_only(scan),
-			&scan->results, &scan->state)) == -ENOMEM) {
+	while ((r = dr_ledger_settle_scan(worker->store, scan->claim, last, &progress,
+			reports_only(scan), &scan->results, &scan->state)) == -ENOMEM) {
 		/* The queue is full: movers drain it. What was found is kept here until then. */
 		if (atomic_load(&worker->work->stopping)) {
 			return -ECANCELED;
 		}
-		dr_log_limited(60, DR_LOG_WARNING, "queue-full", "worker=%s next=\"waits for the movers\"", worker->name);
+		dr_log_limited(60, DR_LOG_WARNING, "queue-full",
+			"worker=%s next=\"waits for the movers\"", worker->name);
 		dr_sleep_ms(200);
 	}
 	if (r < 0) {
@@ -219,7 +225,8 @@ static bool is_due(struct scan *scan)
 	struct dr_work *work = scan->worker->work;
 
 	if (scan->results.n_chunks >= SETTLE_CHUNKS ||
-		(scan->results.n_chunks > 0 && scan->state.files_pending < 4 * work->config.options->scan_batch_size)) {
+		(scan->results.n_chunks > 0 &&
+			scan->state.files_pending < 4 * work->config.options->scan_batch_size)) {
 		return true;
 	}
 	if (++scan->unseen < LOOK_EVERY) {
@@ -227,9 +234,11 @@ static bool is_due(struct scan *scan)
 	}
 	scan->unseen = 0;
 	uint64_t since = dr_now_ns() - scan->settled_ns;
-	bool others_idle = atomic_load_explicit(&work->idle_scanners, memory_order_relaxed) > 0 || scan->state.hungry;
+	bool others_idle = atomic_load_explicit(&work->idle_scanners, memory_order_relaxed) > 0 ||
+			   scan->state.hungry;
 
-	return since > SETTLE_NS || dr_worker_should_yield(scan->worker) || scan->frontier.n > 4 * FRONTIER_MOST ||
+	return since > SETTLE_NS || dr_worker_should_yield(scan->worker) ||
+	       scan->frontier.n > FRONTIER_LIMIT ||
 	       (since > SHARE_NS && others_idle && scan->frontier.n > 0);
 }
 
@@ -252,7 +261,8 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 		scan_error(scan, entry->name, entry->name_len, -EBADMSG);
 		return 0;
 	}
-	if (!(look.flags & DR_LAYOUT_ON_SET) || (look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN))) {
+	if (!(look.flags & DR_LAYOUT_ON_SET) ||
+		(look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN))) {
 		return 0;
 	}
 	r = dir->fs->ops->entry_stat(dir, entry->name, &st);
@@ -273,7 +283,8 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 	};
 
 	dr_chunk_add(&scan->builder, &file);
-	if (scan->builder.n_files >= options->scan_batch_size || scan->builder.bytes >= options->chunk_bytes) {
+	if (scan->builder.n_files >= options->scan_batch_size ||
+		scan->builder.bytes >= options->chunk_bytes) {
 		return flush_chunk(scan);
 	}
 	return 0;
@@ -307,7 +318,8 @@ static bool is_scan_path(const struct scan *scan)
 	for (size_t i = 0; i < scan->spec->n_scan_paths; i++) {
 		const struct dr_path *path = &scan->spec->scan_paths[i];
 
-		if (path->len == scan->here.len && memcmp(path->bytes, scan->here.path, path->len) == 0) {
+		if (path->len == scan->here.len &&
+			memcmp(path->bytes, scan->here.path, path->len) == 0) {
 			return true;
 		}
 	}
@@ -364,7 +376,8 @@ static int load_frontier(struct scan *scan)
 	int r = dr_frontier_decode(bytes->data, bytes->len, &scan->frontier);
 
 	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "frontier-unreadable", "id=%s bytes=%zu", claim->id, bytes->len);
+		dr_log(DR_LOG_ERROR, "frontier-unreadable", "id=%s bytes=%zu", claim->id,
+			bytes->len);
 	}
 	return r;
 }

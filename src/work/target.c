@@ -13,7 +13,7 @@ struct target {
 	uint64_t room; /* bytes above the reserve, as of the last look; 0: not usable */
 	uint64_t in_flight;
 	uint64_t avoid_until_ns;
-	uint64_t used;	    /* the component (by its number in `placing`) that has an object here */
+	uint64_t used;      /* the component (by its number in `placing`) that has an object here */
 	uint64_t elsewhere; /* the component whose other mirrors have one here */
 };
 
@@ -29,7 +29,8 @@ struct dr_targets {
 	uint64_t placing; /* counts the components ever placed */
 };
 
-struct dr_targets *dr_targets_new(struct dr_fs *fs, const struct dr_rangeset *sources, unsigned reserve_percent)
+struct dr_targets *dr_targets_new(
+	struct dr_fs *fs, const struct dr_rangeset *sources, unsigned reserve_percent)
 {
 	struct dr_targets *targets = dr_xcalloc(1, sizeof(*targets));
 
@@ -61,7 +62,8 @@ static uint64_t room_of(const struct dr_targets *targets, const struct dr_ost *o
 {
 	uint64_t reserve = ost->total_bytes / 100 * targets->reserve_percent;
 
-	if (ost->state || dr_targets_is_source(targets, ost->index) || ost->avail_bytes <= reserve) {
+	if (ost->state || dr_targets_is_source(targets, ost->index) ||
+		ost->avail_bytes <= reserve) {
 		return 0;
 	}
 	return ost->avail_bytes - reserve;
@@ -155,13 +157,13 @@ static uint64_t weight_of(const struct target *t, uint64_t need, uint64_t now)
 }
 
 enum strictness {
-	APART,	     /* not where the component, or another mirror of the file, has an object */
-	OWN_APART,   /* not where the component has one */
+	APART,     /* not where the component, or another mirror of the file, has an object */
+	OWN_APART, /* not where the component has one */
 	ANYWHERE,
 };
 
-static uint64_t weight_for(const struct dr_targets *targets, const struct target *t, enum strictness strictness,
-	uint64_t need, uint64_t now)
+static uint64_t weight_for(const struct dr_targets *targets, const struct target *t,
+	enum strictness strictness, uint64_t need, uint64_t now)
 {
 	if ((strictness <= OWN_APART && t->used == targets->placing) ||
 		(strictness == APART && t->elsewhere == targets->placing)) {
@@ -207,7 +209,8 @@ static uint64_t bytes_of_object(const struct dr_layout_comp *comp, uint32_t stri
 }
 
 /* Marks the OSTs of the other mirrors' objects: a mirror is to be lost with none of them. */
-static void mark_other_mirrors(struct dr_targets *targets, const struct dr_layout *layout, uint32_t comp)
+static void mark_other_mirrors(
+	struct dr_targets *targets, const struct dr_layout *layout, uint32_t comp)
 {
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		const struct dr_layout_comp *other = &layout->comps[c];
@@ -225,7 +228,8 @@ static void mark_other_mirrors(struct dr_targets *targets, const struct dr_layou
 	}
 }
 
-static int place_comp(struct dr_targets *targets, const struct dr_layout *layout, uint32_t c, uint64_t size)
+static int place_comp(
+	struct dr_targets *targets, const struct dr_layout *layout, uint32_t c, uint64_t size)
 {
 	struct dr_layout_comp *comp = &layout->comps[c];
 	uint64_t now = dr_now_ns();
@@ -267,7 +271,8 @@ static int place_comp(struct dr_targets *targets, const struct dr_layout *layout
 }
 
 /* Under the lock. */
-static void add_in_flight(struct dr_targets *targets, const struct dr_layout *layout, uint64_t size, bool arrives)
+static void add_in_flight(
+	struct dr_targets *targets, const struct dr_layout *layout, uint64_t size, bool arrives)
 {
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		const struct dr_layout_comp *comp = &layout->comps[c];

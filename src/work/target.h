@@ -12,7 +12,8 @@
  */
 struct dr_targets;
 
-struct dr_targets *dr_targets_new(struct dr_fs *fs, const struct dr_rangeset *sources, unsigned reserve_percent);
+struct dr_targets *dr_targets_new(
+	struct dr_fs *fs, const struct dr_rangeset *sources, unsigned reserve_percent);
 void dr_targets_free(struct dr_targets *targets);
 /* Looks at the OSTs again, when the last look is older than a second. @error of the driver */
 dr_nodiscard int dr_targets_refresh(struct dr_targets *targets);
@@ -27,8 +28,8 @@ bool dr_targets_is_source(const struct dr_targets *targets, uint32_t ost);
  * different OSTs, and overstriped where fewer are left. What was chosen counts as on its way until dr_targets_done().
  * @error ENOSPC no target has room
  */
-dr_nodiscard int dr_targets_place(struct dr_targets *targets, const struct dr_layout *file, uint64_t size,
-	struct dr_layout **ret_layout);
+dr_nodiscard int dr_targets_place(struct dr_targets *targets, const struct dr_layout *file,
+	uint64_t size, struct dr_layout **ret_layout);
 /* The bytes of a placement have arrived, or never will. */
 void dr_targets_done(struct dr_targets *targets, const struct dr_layout *placed, uint64_t size);
 

@@ -15,14 +15,14 @@
 struct dr_work;
 
 struct dr_work_config {
-	const struct dr_spec *spec;	  /* all lent for the life of the workers */
+	const struct dr_spec *spec; /* all lent for the life of the workers */
 	const struct dr_options *options;
 	struct dr_fs *fs;
 	struct dr_link *link;
-	const char *process;  /* unique to this process: the head of its consumers' names */
+	const char *process; /* unique to this process: the head of its consumers' names */
 	const char *host;
-	int logs_fd;	      /* of the folder for audit logs */
-	int wake_fd;	      /* an eventfd, written when the queue ran dry; the caller's */
+	int logs_fd; /* of the folder for audit logs */
+	int wake_fd; /* an eventfd, written when the queue ran dry; the caller's */
 	bool dry_run;
 };
 

@@ -13,7 +13,8 @@
 #define IDLE_MOST_MS 200
 #define IDLE_PAUSED_MS 500
 
-void dr_worker_show(struct dr_worker *worker, const char *dir, size_t dir_len, const char *name, size_t name_len)
+void dr_worker_show(struct dr_worker *worker, const char *dir, size_t dir_len, const char *name,
+	size_t name_len)
 {
 	(void)pthread_mutex_lock(&worker->lock);
 	dr_buf_clear(&worker->current_dir);
@@ -77,20 +78,21 @@ static void *worker_main(void *arg)
 			idle(worker, DR_NONE_PAUSED, &ms);
 			continue;
 		}
-		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%" PRIu64, work->config.process,
-			worker->name, dr_link_epoch(work->config.link));
-		r = dr_claim_take(worker->store, &work->claims, worker->job, worker->who, &claim, &worker->aside,
-			&none);
+		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%" PRIu64,
+			work->config.process, worker->name, dr_link_epoch(work->config.link));
+		r = dr_claim_take(worker->store, &work->claims, worker->job, worker->who, &claim,
+			&worker->aside, &none);
 		if (r == 0) {
 			idle(worker, none, &ms);
 		} else if (r > 0) {
 			ms = 0;
-			r = worker->job == DR_JOB_SCAN ? dr_scan_job(worker, &claim) :
-							 dr_move_job(worker, &claim);
+			r = worker->job == DR_JOB_SCAN ? dr_scan_job(worker, &claim)
+						       : dr_move_job(worker, &claim);
 			dr_worker_show(worker, NULL, 0, NULL, 0);
 		}
 		if (r < 0 && r != -ECANCELED) {
-			dr_log_limited(10, DR_LOG_ERROR, "job-failed", "worker=%s errno=%d next=\"it returns when it is stale\"",
+			dr_log_limited(10, DR_LOG_ERROR, "job-failed",
+				"worker=%s errno=%d next=\"it returns when it is stale\"",
 				worker->name, -r);
 			dr_sleep_ms(100);
 		}
@@ -98,12 +100,14 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static int worker_init(struct dr_work *work, struct dr_worker *worker, enum dr_job job, unsigned number)
+static int worker_init(
+	struct dr_work *work, struct dr_worker *worker, enum dr_job job, unsigned number)
 {
 	worker->work = work;
 	worker->job = job;
 	worker->number = number;
-	(void)snprintf(worker->name, sizeof(worker->name), "%s-%u", job == DR_JOB_SCAN ? "scan" : "move", number);
+	(void)snprintf(worker->name, sizeof(worker->name), "%s-%u",
+		job == DR_JOB_SCAN ? "scan" : "move", number);
 	(void)pthread_mutex_init(&worker->lock, NULL);
 	worker->store = dr_store_new(work->config.link);
 	worker->audit = (struct dr_audit){ .fd_succeeded = -1, .fd_failed = -1 };
@@ -125,7 +129,8 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 
 	work->config = *config;
 	dr_claim_table_init(&work->claims);
-	work->targets = dr_targets_new(config->fs, &config->spec->osts, (unsigned)options->reserve_percent);
+	work->targets =
+		dr_targets_new(config->fs, &config->spec->osts, (unsigned)options->reserve_percent);
 	int n_delays = dr_options_parse_delays(options->retry_delays, work->rules.retry_delays_s);
 	work->rules.n_retry_delays = n_delays > 0 ? (unsigned)n_delays : 0;
 	work->rules.max_leftovers = options->max_leftovers;
@@ -137,7 +142,8 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 	(void)pthread_condattr_destroy(&attr);
 	work->n_workers = (size_t)(options->scan_workers + options->migration_workers);
 	/* Counters are aligned to a cache line, so calloc's alignment is not enough. */
-	if (posix_memalign((void **)&work->workers, 64, work->n_workers * sizeof(*work->workers)) != 0) {
+	if (posix_memalign((void **)&work->workers, 64, work->n_workers * sizeof(*work->workers)) !=
+		0) {
 		abort();
 	}
 	memset(work->workers, 0, work->n_workers * sizeof(*work->workers));

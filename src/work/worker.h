@@ -20,11 +20,11 @@ struct dr_work {
 	struct dr_targets *targets;
 	struct dr_ledger_rules rules;
 	_Atomic bool stopping;
-	_Atomic bool running;	       /* not paused, not over, as far as this process knows */
+	_Atomic bool running;           /* not paused, not over, as far as this process knows */
 	_Atomic unsigned idle_scanners; /* scan threads of this process that found nothing */
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* with lock */
-	uint64_t wakes;	     /* under lock: counts dr_work_wake() */
+	uint64_t wakes;      /* under lock: counts dr_work_wake() */
 	struct dr_worker *workers;
 	size_t n_workers;
 };
@@ -40,9 +40,9 @@ struct dr_worker {
 	struct dr_store *store;
 	struct dr_counters counters;
 	struct dr_audit audit;
-	uint8_t *buffer; /* DR_COPY_BUFFER_BYTES, aligned to a page; movers only */
+	uint8_t *buffer;          /* DR_COPY_BUFFER_BYTES, aligned to a page; movers only */
 	struct dr_rangeset aside; /* sources whose files are not tried */
-	pthread_mutex_t lock;	  /* guards what follows */
+	pthread_mutex_t lock;     /* guards what follows */
 	struct dr_buf current_dir, current_name;
 };
 
@@ -54,7 +54,8 @@ static inline bool dr_worker_should_yield(const struct dr_worker *worker)
 }
 
 /* Shows what the worker has in hand; name NULL: the directory itself; dir NULL: nothing. */
-void dr_worker_show(struct dr_worker *worker, const char *dir, size_t dir_len, const char *name, size_t name_len);
+void dr_worker_show(struct dr_worker *worker, const char *dir, size_t dir_len, const char *name,
+	size_t name_len);
 /* Tells the control loop that the queue may be dry. */
 void dr_worker_drained(struct dr_worker *worker);
 

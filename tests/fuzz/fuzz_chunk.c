@@ -6,7 +6,8 @@
 /* What can be decoded encodes to something that decodes to the same files. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct dr_chunk chunk dr_cleanup(dr_chunk_fini) = { 0 }, again dr_cleanup(dr_chunk_fini) = { 0 };
+	struct dr_chunk chunk dr_cleanup(dr_chunk_fini) = { 0 },
+			      again dr_cleanup(dr_chunk_fini) = { 0 };
 	struct dr_chunk_builder builder dr_cleanup(dr_chunk_builder_fini) = { 0 };
 	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
 
@@ -24,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const struct dr_chunk_file *a = &chunk.files[i], *b = &again.files[i];
 
 		FUZZ_CHECK(a->dir_len == b->dir_len && memcmp(a->dir, b->dir, a->dir_len + 1) == 0);
-		FUZZ_CHECK(a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len + 1) == 0);
+		FUZZ_CHECK(a->name_len == b->name_len &&
+			   memcmp(a->name, b->name, a->name_len + 1) == 0);
 		FUZZ_CHECK(dr_fid_equal(&a->fid, &b->fid) && a->size == b->size);
 		FUZZ_CHECK(memcmp(&a->outcome, &b->outcome, sizeof(a->outcome)) == 0);
 	}

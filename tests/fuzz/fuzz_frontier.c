@@ -6,7 +6,8 @@
 /* What can be decoded encodes to something that decodes to the same directories. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct dr_frontier one dr_cleanup(dr_frontier_fini) = { 0 }, two dr_cleanup(dr_frontier_fini) = { 0 };
+	struct dr_frontier one dr_cleanup(dr_frontier_fini) = { 0 },
+			       two dr_cleanup(dr_frontier_fini) = { 0 };
 	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
 
 	if (dr_frontier_decode(data, size, &one) < 0) {
@@ -16,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(dr_frontier_decode(bytes.data, bytes.len, &two) == 0);
 	FUZZ_CHECK(one.n == two.n && one.round == two.round);
 	for (size_t i = 0; i < one.n; i++) {
-		FUZZ_CHECK(one.dirs[i].len == two.dirs[i].len && one.dirs[i].position == two.dirs[i].position);
+		FUZZ_CHECK(one.dirs[i].len == two.dirs[i].len &&
+			   one.dirs[i].position == two.dirs[i].position);
 		FUZZ_CHECK(memcmp(one.dirs[i].path, two.dirs[i].path, one.dirs[i].len + 1) == 0);
 	}
 	return 0;

@@ -7,7 +7,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	json_t *json = json_loadb((const char *)data, size, 0, NULL);
-	struct dr_spec *spec dr_cleanup(dr_spec_freep) = NULL, *again dr_cleanup(dr_spec_freep) = NULL;
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = NULL,
+			     *again dr_cleanup(dr_spec_freep) = NULL;
 
 	if (json && dr_spec_from_json(json, &spec) == 0) {
 		json_t *one = dr_spec_to_json(spec);

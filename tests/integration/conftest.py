@@ -36,11 +36,10 @@ def pytest_sessionfinish():
     harness.await_removers()
 
 
-@pytest.fixture
-def site(request, tmp_path):
-    """An empty place on a disk that suits a lab, and the end of every process that the test starts there."""
-    folder, own = tmp_path, None
-    if not harness.suits_a_lab(tmp_path):
+def make_site(tmp):
+    """@return the place, and what is to be removed after it"""
+    folder, own = tmp, None
+    if not harness.suits_a_lab(tmp):
         for top in ('/var/tmp', harness.BUILD):
             if harness.suits_a_lab(top):
                 folder = own = tempfile.mkdtemp(prefix='drover-test-', dir=top)
@@ -48,10 +47,32 @@ def site(request, tmp_path):
         else:
             pytest.fail('no folder with user xattrs for a lab: set --basetemp')
     site = harness.Site(folder)
-    yield site
+    return site, [own] if own else [site.lab_dir, site.tree, site.dir / 'out']
+
+
+def end_site(site, waste, keep):
     left = site.close()
-    keep = getattr(request.node, 'test_failed', False) and os.environ.get('DROVER_KEEP') == '1'
     if not keep:
-        for folder in [own] if own else [site.lab_dir, site.tree, site.dir / 'out']:
+        for folder in waste:
             harness.remove_tree(folder)
     assert not left, f'still there after their daemons were killed: {left}'
+
+
+@pytest.fixture
+def site(request, tmp_path):
+    """An empty place on a disk that suits a lab, and the end of every process that the test starts there."""
+    site, waste = make_site(tmp_path)
+    yield site
+    keep = getattr(request.node, 'test_failed', False) and os.environ.get('DROVER_KEEP') == '1'
+    end_site(site, waste, keep)
+
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory):
+    """One place for many tests that change nothing in it: a lab of 4 OSTs with files, and a campaign that never ran."""
+    site, waste = make_site(tmp_path_factory.mktemp('shared'))
+    site.make(4)
+    site.lab('fill', '--files', 20, '--size', '1-8K')
+    site.start('there', osts='0')
+    yield site
+    end_site(site, waste, False)

@@ -20,8 +20,8 @@ def small(site):
 
 def everything(site):
     """All that a refused command could have made: campaigns, files of the lab, processes."""
-    return (names_below(site.base), {p: v for p, v in names_below(site.dir / 'lab').items()
-                                     if not p.startswith((b'journal', b'lab.state'))}, os.listdir(site.dir))
+    lab = {p: v for p, v in names_below(site.lab_dir).items() if not p.startswith((b'journal', b'lab.state'))}
+    return names_below(site.base), lab, sorted(os.listdir(site.dir))
 
 
 def assert_refused(site, result, *words):
@@ -48,31 +48,31 @@ def start_refused(site, *words, name='evac', osts='0', scan=None, more=(), **kw)
 
 @pytest.mark.parametrize('osts', ['', 'x', '3-1', '1-', '-', '1,,2', '0x1', '1 2', '-1', '99999999999999999999', '1-2-3', ',',
                                   '1.5', '70000'])
-def test_an_ost_range_that_is_not_one(small, osts):
-    start_refused(small, '--osts', osts=osts)
+def test_an_ost_range_that_is_not_one(shared, osts):
+    start_refused(shared, '--osts', osts=osts)
 
 
 @pytest.mark.parametrize('osts, told', [('4', '4'), ('0,7', '7'), ('2-5', '4')])
-def test_an_ost_that_does_not_exist(small, osts, told):
-    start_refused(small, '--osts', told, osts=osts)
+def test_an_ost_that_does_not_exist(shared, osts, told):
+    start_refused(shared, '--osts', told, osts=osts)
 
 
 @pytest.mark.parametrize('osts', ['0-3', '0,1,2,3', '3,0-2'])
-def test_all_osts_as_sources(small, osts):
-    start_refused(small, '--osts', osts=osts)
+def test_all_osts_as_sources(shared, osts):
+    start_refused(shared, '--osts', osts=osts)
 
 
-def test_a_scan_path_that_matches_nothing(small):
-    start_refused(small, '--scan-path', 'nothing', scan=f'{small.ns}/nothing*')
-    start_refused(small, '--scan-path', 'missing', scan=f'{small.ns}/missing')
-    start_refused(small, '--scan-path', 'f0000000', scan=next(small.ns.glob('*/f0000000')))
+def test_a_scan_path_that_matches_nothing(shared):
+    start_refused(shared, '--scan-path', 'nothing', scan=f'{shared.ns}/nothing*')
+    start_refused(shared, '--scan-path', 'missing', scan=f'{shared.ns}/missing')
+    start_refused(shared, '--scan-path', 'f0000000', scan=next(shared.ns.glob('*/f0000000')))
 
 
-def test_a_scan_path_that_is_not_on_lustre_or_a_lab(small):
-    start_refused(small, '--scan-path', scan='/usr')
-    start_refused(small, '--scan-path', scan=small.dir)
-    start_refused(small, '--scan-path', 'ns', scan=small.lab_dir)
-    start_refused(small, '--scan-path', scan=small.lab_dir / 'OST0000')
+def test_a_scan_path_that_is_not_on_lustre_or_a_lab(shared):
+    start_refused(shared, '--scan-path', scan='/usr')
+    start_refused(shared, '--scan-path', scan=shared.dir)
+    start_refused(shared, '--scan-path', 'ns', scan=shared.lab_dir)
+    start_refused(shared, '--scan-path', scan=shared.lab_dir / 'OST0000')
 
 
 def test_scan_paths_of_two_labs(small):
@@ -80,37 +80,36 @@ def test_scan_paths_of_two_labs(small):
     start_refused(small, '--scan-path', more=['--scan-path', small.dir / 'lab2' / 'ns'])
 
 
-def test_excludes_that_make_no_sense(small):
-    start_refused(small, '--exclude-path', more=['--exclude-path', ''])
-    start_refused(small, '--exclude-path', more=['--exclude-path', '../x'])
-    start_refused(small, '--exclude-path', more=['--exclude-path', '/usr'])
-    start_refused(small, '--exclude-path', more=['--exclude-path', small.ns])
+def test_excludes_that_make_no_sense(shared):
+    start_refused(shared, '--exclude-path', more=['--exclude-path', ''])
+    start_refused(shared, '--exclude-path', more=['--exclude-path', '../x'])
+    start_refused(shared, '--exclude-path', more=['--exclude-path', '/usr'])
+    start_refused(shared, '--exclude-path', more=['--exclude-path', shared.ns])
 
 
-def test_a_second_campaign_of_the_same_name(small):
-    small.start(osts='0')
-    start_refused(small, 'evac', osts='1')
+def test_a_second_campaign_of_the_same_name(shared):
+    start_refused(shared, 'there', name='there', osts='1')
 
 
 @pytest.mark.parametrize('name', ['', '.', '..', 'a/b', '-x', '.hidden', 'x' * 65, 'a b', 'ä', 'a\nb', '../evac'])
-def test_a_name_that_is_not_one(small, name):
-    start_refused(small, 'name', name=name)
+def test_a_name_that_is_not_one(shared, name):
+    start_refused(shared, 'name', name=name)
 
 
-def test_options_that_are_missing_or_unknown(small):
-    refused(small, 'start', '--osts', '0', '--scan-path', small.ns, words=['--name'])
-    refused(small, 'start', '--name', 'a', '--scan-path', small.ns, words=['--osts'])
-    refused(small, 'start', '--name', 'a', '--osts', '0', words=['--scan-path'])
-    start_refused(small, 'bogus', more=['--bogus'])
-    refused(small, 'start', 'balance', '--name', 'a', '--osts', '0', words=['balance'])
-    refused(small, 'nonsense', words=['nonsense'])
+def test_options_that_are_missing_or_unknown(shared):
+    refused(shared, 'start', '--osts', '0', '--scan-path', shared.ns, words=['--name'])
+    refused(shared, 'start', '--name', 'a', '--scan-path', shared.ns, words=['--osts'])
+    refused(shared, 'start', '--name', 'a', '--osts', '0', words=['--scan-path'])
+    start_refused(shared, 'bogus', more=['--bogus'])
+    refused(shared, 'start', 'balance', '--name', 'a', '--osts', '0', words=['balance'])
+    refused(shared, 'nonsense', words=['nonsense'])
     for command in ('status', 'wait', 'report', 'pause', 'resume', 'retry-skipped', 'retry-failed', 'delete', 'run'):
-        refused(small, command)
-        refused(small, command, 'nobody', words=['nobody'])
-        refused(small, command, '../evac')
-        refused(small, command, 'nobody', '--bogus', words=['bogus'])
-        refused(small, command, 'nobody', 'another')
-    refused(small, 'wait', 'nobody', '--timeout', 'soon', words=['timeout'])
+        refused(shared, command)
+        refused(shared, command, 'nobody', words=['nobody'])
+        refused(shared, command, '../evac')
+        refused(shared, command, 'nobody', '--bogus', words=['bogus'])
+        refused(shared, command, 'nobody', 'another')
+    refused(shared, 'wait', 'nobody', '--timeout', 'soon', words=['timeout'])
 
 
 def test_a_base_path_that_cannot_be_written(small):
@@ -149,21 +148,23 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize('text, line, word', CONFIGS, ids=[c[0].strip().replace('\n', '/')[:50] for c in CONFIGS])
-def test_a_config_file_names_file_and_line(small, text, line, word):
-    small.start(osts='0')
-    small.conf.write_text(text)
-    before = everything(small)
-    place = re.escape(f'{small.conf}:{line}:')
-    start_refused(small, place, word, name='other', before=before)
-    refused(small, 'list', words=[place, word], before=before)
-    refused(small, '--campaign', 'evac', program='droverd', words=[place, word], before=before)
+def test_a_config_file_names_file_and_line(shared, text, line, word):
+    before = everything(shared)
+    try:
+        shared.conf.write_text(text)
+        place = re.escape(f'{shared.conf}:{line}:')
+        start_refused(shared, place, word, before=before)
+        refused(shared, 'list', words=[place, word], before=before)
+        refused(shared, '--campaign', 'there', program='droverd', words=[place, word], before=before)
+    finally:
+        shared.configure()
 
 
-def test_a_config_file_that_is_not_there(small):
-    result = run('drover', '--config', small.dir / 'missing.conf', 'list', check=None)
-    assert_refused(small, result, 'missing.conf')
-    result = run('droverd', '--config', small.dir / 'missing.conf', '--campaign', 'x', check=None)
-    assert_refused(small, result, 'missing.conf')
+def test_a_config_file_that_is_not_there(shared):
+    result = run('drover', '--config', shared.dir / 'missing.conf', 'list', check=None)
+    assert_refused(shared, result, 'missing.conf')
+    result = run('droverd', '--config', shared.dir / 'missing.conf', '--campaign', 'x', check=None)
+    assert_refused(shared, result, 'missing.conf')
 
 
 def daemon_refused(site, *args, words=(), **more):
@@ -219,15 +220,14 @@ def test_ports_of_the_command_line_are_used(small):
                                    ['--redis-port', '99999'], ['--log-level', 'loud'], ['--retry-delays', '1;2'],
                                    ['--claim-timeout', 'x'], ['--max-pending-migrations', '-1'], ['--bogus'], ['word'],
                                    ['--scan-workers']], ids=' '.join)
-def test_options_of_droverd_that_are_bad(small, words):
-    small.start(osts='0')
-    daemon_refused(small, *words)
+def test_options_of_droverd_that_are_bad(shared, words):
+    refused(shared, '--campaign', 'there', *words, program='droverd')
 
 
-def test_droverd_without_a_campaign_or_for_one_that_is_not_there(small):
-    refused(small, program='droverd', words=['--campaign'])
-    refused(small, '--campaign', 'nobody', program='droverd', words=['nobody'])
-    refused(small, '--campaign', '../lab', program='droverd')
+def test_droverd_without_a_campaign_or_for_one_that_is_not_there(shared):
+    refused(shared, program='droverd', words=['--campaign'])
+    refused(shared, '--campaign', 'nobody', program='droverd', words=['nobody'])
+    refused(shared, '--campaign', '../lab', program='droverd')
 
 
 def test_droverd_on_another_lab_than_the_campaign_was_started_on(small):
@@ -258,11 +258,11 @@ def test_sources_that_cannot_fit_on_the_targets(site):
     start_refused(site, 'room|fit|space', '70')
 
 
-def test_what_the_commands_say_is_escaped(small):
+def test_what_the_commands_say_is_escaped(shared):
     """A name with a newline or an escape code does not get to the terminal as it is."""
-    result = refused(small, 'status', 'a\nb\033[31m')
+    result = refused(shared, 'status', 'a\nb\033[31m')
     assert '\033' not in result.err
-    start_refused(small, scan=os.fsencode(small.ns) + b'/\xff\n\033[31m')
+    start_refused(shared, scan=os.fsencode(shared.ns) + b'/\xff\n\033[31m')
 
 
 def test_help_and_version_are_no_errors(small):

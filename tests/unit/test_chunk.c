@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "campaign/chunk.h"
 
-#include "unit.h"
-
 #include <stdio.h>
 #include <string.h>
 
-static struct dr_chunk_file file(const char *dir, const char *name, uint64_t seq, uint32_t oid, uint32_t ver,
-	uint64_t size)
+#include "unit.h"
+
+static struct dr_chunk_file file(
+	const char *dir, const char *name, uint64_t seq, uint32_t oid, uint32_t ver, uint64_t size)
 {
 	return (struct dr_chunk_file){
 		.dir = dir,
@@ -31,7 +31,8 @@ static void assert_same(const struct dr_chunk_file *a, const struct dr_chunk_fil
 
 static void encode(const struct dr_chunk_file *files, size_t n, bool outcomes, struct dr_buf *out)
 {
-	struct dr_chunk_builder builder dr_cleanup(dr_chunk_builder_fini) = { .outcomes = outcomes };
+	struct dr_chunk_builder builder dr_cleanup(
+		dr_chunk_builder_fini) = { .outcomes = outcomes };
 
 	for (size_t i = 0; i < n; i++) {
 		dr_chunk_add(&builder, &files[i]);
@@ -73,7 +74,10 @@ START_TEST(chunk__keeps_outcomes)
 	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
 	struct dr_chunk chunk dr_cleanup(dr_chunk_fini) = { 0 };
 
-	one.outcome = (struct dr_outcome){ .class = DR_NO_SPACE, .step = DR_STEP_COPY, .error = -ENOSPC, .n_osts = 2,
+	one.outcome = (struct dr_outcome){ .class = DR_NO_SPACE,
+		.step = DR_STEP_COPY,
+		.error = -ENOSPC,
+		.n_osts = 2,
 		.osts = { 0, 65535 } };
 	encode(&one, 1, true, &bytes);
 	ck_assert_int_eq(dr_chunk_decode(bytes.data, bytes.len, &chunk), 0);
@@ -99,7 +103,8 @@ END_TEST
 
 START_TEST(chunk__refuses_every_torn_prefix)
 {
-	const struct dr_chunk_file files[] = { file("a/b", "one", 5, 6, 7, 8), file("a/b", "two", 5, 7, 7, 9) };
+	const struct dr_chunk_file files[] = { file("a/b", "one", 5, 6, 7, 8),
+		file("a/b", "two", 5, 7, 7, 9) };
 	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
 	struct dr_chunk chunk = { 0 };
 
@@ -151,4 +156,5 @@ START_TEST(chunk__costs_less_than_the_paths)
 END_TEST
 
 DR_UNIT_MAIN("chunk", chunk__gives_back_every_file, chunk__keeps_outcomes, chunk__may_be_empty,
-	chunk__refuses_every_torn_prefix, chunk__refuses_names_that_are_none, chunk__costs_less_than_the_paths)
+	chunk__refuses_every_torn_prefix, chunk__refuses_names_that_are_none,
+	chunk__costs_less_than_the_paths)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "work/filter.h"
 
-#include "unit.h"
-
 #include <string.h>
+
+#include "unit.h"
 
 static char tree[] = "a/b", scratch[] = "scratch", tmp[] = "tmp", snap[] = ".snap/old";
 static struct dr_path excludes[] = { { tree, 3 }, { scratch, 7 } };
 static struct dr_path names[] = { { tmp, 3 }, { snap, 9 } };
-static const struct dr_spec spec = { .excludes = excludes, .n_excludes = 2, .exclude_names = names,
-	.n_exclude_names = 2 };
+static const struct dr_spec spec = {
+	.excludes = excludes, .n_excludes = 2, .exclude_names = names, .n_exclude_names = 2
+};
 
 static bool excluded(const char *path)
 {
@@ -69,5 +70,6 @@ START_TEST(filter__knows_the_excluded_names_of_a_directory)
 }
 END_TEST
 
-DR_UNIT_MAIN("filter", filter__excludes_a_path_and_all_below_it, filter__never_compares_parts_of_names,
-	filter__excludes_components_at_any_depth, filter__knows_the_excluded_names_of_a_directory)
+DR_UNIT_MAIN("filter", filter__excludes_a_path_and_all_below_it,
+	filter__never_compares_parts_of_names, filter__excludes_components_at_any_depth,
+	filter__knows_the_excluded_names_of_a_directory)

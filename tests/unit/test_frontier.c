@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "campaign/frontier.h"
 
-#include "unit.h"
-
 #include <string.h>
+
+#include "unit.h"
 
 START_TEST(frontier__gives_back_every_directory)
 {
