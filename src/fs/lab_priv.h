@@ -82,7 +82,7 @@ dr_nodiscard int dr_lab_settle(struct dr_lab *lab, uint32_t ost, uint64_t *ret_o
 /* ---- lab_journal.c: what a process has in hand ---- */
 
 /* Objects of two layouts in one slot: a layout has at most DR_LAYOUT_MAX bytes, of 24 for each object. */
-#define DR_LAB_SLOT_OBJECTS (2 * (DR_LAYOUT_MAX / 24))
+#define DR_LAB_SLOT_OBJECTS ((size_t)2 * (DR_LAYOUT_MAX / 24))
 
 enum dr_lab_slot_state {
 	DR_LAB_SLOT_FREE,

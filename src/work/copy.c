@@ -26,48 +26,53 @@ static ssize_t read_whole(struct dr_file *file, uint8_t *buffer, size_t len, uin
 	return (ssize_t)have;
 }
 
-static int copy_extent(struct dr_file *file, struct dr_vol *vol, uint64_t start, uint64_t end,
-	uint8_t *buffer, size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
+static int copy_extent(const struct dr_copy *copy, uint64_t start, uint64_t end, uint32_t *ret_ost)
 {
-	const struct dr_fs_driver *ops = file->fs->ops;
+	const struct dr_fs_driver *ops = copy->file->fs->ops;
+	uint64_t unflushed = 0;
 
 	for (uint64_t off = start; off < end;) {
 		/* Buffers end at multiples of their size, so that stripes are not cut anew each time. */
-		uint64_t room = buffer_bytes - off % buffer_bytes;
+		uint64_t room = copy->buffer_bytes - off % copy->buffer_bytes;
 		size_t len = (size_t)(end - off < room ? end - off : room);
-
-		int r = tick ? tick(ctx) : 0;
+		int r = copy->tick ? copy->tick(copy->ctx) : 0;
 
 		if (r < 0) {
 			return r;
 		}
-		if (ops->lease_check(file) != 1) {
+		if (ops->lease_check(copy->file) != 1) {
 			return -ECANCELED;
 		}
-		ssize_t n = read_whole(file, buffer, len, off);
+		ssize_t n = read_whole(copy->file, copy->buffer, len, off);
 
 		if (n < 0) {
 			return (int)n;
 		}
-		r = ops->vol_write(vol, buffer, len, off, ret_ost);
-
+		r = ops->vol_write(copy->vol, copy->buffer, len, off, ret_ost);
 		if (r < 0) {
 			return r;
 		}
 		off += len;
+		unflushed += len;
+		if (copy->flush_bytes && unflushed >= copy->flush_bytes) {
+			unflushed = 0;
+			r = ops->vol_flush(copy->vol);
+			if (r < 0) {
+				return r;
+			}
+		}
 	}
 	return 0;
 }
 
-int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer,
-	size_t buffer_bytes, dr_tick_fn *tick, void *ctx, uint32_t *ret_ost)
+int dr_copy_data(const struct dr_copy *copy, uint32_t *ret_ost)
 {
-	const struct dr_fs_driver *ops = file->fs->ops;
+	const struct dr_fs_driver *ops = copy->file->fs->ops;
 	uint64_t off = 0;
 
-	while (off < size) {
+	while (off < copy->size) {
 		uint64_t start, end;
-		int r = ops->next_data(file, off, &start, &end);
+		int r = ops->next_data(copy->file, off, &start, &end);
 
 		if (r == -ENXIO) {
 			break;
@@ -75,34 +80,35 @@ int dr_copy_data(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_
 		if (r < 0) {
 			return r;
 		}
-		if (end > size) {
-			end = size;
+		if (end > copy->size) {
+			end = copy->size;
 		}
 		if (start >= end) {
 			break;
 		}
-		r = copy_extent(file, vol, start, end, buffer, buffer_bytes, tick, ctx, ret_ost);
+		r = copy_extent(copy, start, end, ret_ost);
 		if (r < 0) {
 			return r;
 		}
 		off = end;
 	}
-	return ops->vol_truncate(vol, size);
+	return ops->vol_truncate(copy->vol, copy->size);
 }
 
-int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint8_t *buffer,
-	size_t buffer_bytes)
+int dr_copy_verify(const struct dr_copy *copy)
 {
-	const struct dr_fs_driver *ops = file->fs->ops;
+	const struct dr_fs_driver *ops = copy->file->fs->ops;
+	uint8_t *buffer = copy->buffer;
 
-	for (uint64_t off = 0; off < size;) {
-		size_t len = size - off < buffer_bytes ? (size_t)(size - off) : buffer_bytes;
+	for (uint64_t off = 0; off < copy->size;) {
+		uint64_t left = copy->size - off;
+		size_t len = left < copy->buffer_bytes ? (size_t)left : copy->buffer_bytes;
 		size_t have = 0;
 
-		if (ops->lease_check(file) != 1) {
+		if (ops->lease_check(copy->file) != 1) {
 			return -ECANCELED;
 		}
-		ssize_t n = read_whole(file, buffer, len, off);
+		ssize_t n = read_whole(copy->file, buffer, len, off);
 
 		if (n < 0) {
 			return (int)n;
@@ -110,7 +116,7 @@ int dr_copy_verify(struct dr_file *file, struct dr_vol *vol, uint64_t size, uint
 		XXH64_hash_t want = XXH64(buffer, len, 0);
 
 		while (have < len) {
-			n = ops->vol_read(vol, buffer + have, len - have, off + have);
+			n = ops->vol_read(copy->vol, buffer + have, len - have, off + have);
 			if (n <= 0) {
 				return n < 0 ? (int)n : -EILSEQ;
 			}

@@ -13,6 +13,7 @@
 #define GROUP_NS                                                                                   \
 	50000000ull /* a group that took longer to copy is closed, for its leases are held meanwhile */
 #define TICK_NS 50000000ull
+#define FLUSH_BYTES (8u << 20) /* of a large file: its sync then waits for little */
 #define PLACE_TRIES 64
 #define OTHER_MOVER_NS 2000000000ull
 
@@ -334,8 +335,17 @@ static int copy(struct group *group, struct move *move)
 		if (make_volatile(move) == 0) {
 			return 0;
 		}
-		int r = dr_copy_data(move->source, move->vol, move->st.size, e->buffer,
-			e->buffer_bytes, tick, group, &ost);
+		const struct dr_copy job = {
+			.file = move->source,
+			.vol = move->vol,
+			.size = move->st.size,
+			.buffer = e->buffer,
+			.buffer_bytes = e->buffer_bytes,
+			.flush_bytes = e->fsync ? FLUSH_BYTES : 0,
+			.tick = tick,
+			.ctx = group,
+		};
+		int r = dr_copy_data(&job, &ost);
 		if (r == 0) {
 			return 1;
 		}
@@ -391,8 +401,14 @@ static void finish(struct move *move)
 		return;
 	}
 	if (e->verify) {
-		r = dr_copy_verify(
-			move->source, move->vol, move->st.size, e->buffer, e->buffer_bytes);
+		const struct dr_copy job = {
+			.file = move->source,
+			.vol = move->vol,
+			.size = move->st.size,
+			.buffer = e->buffer,
+			.buffer_bytes = e->buffer_bytes,
+		};
+		r = dr_copy_verify(&job);
 		if (r < 0) {
 			conclude_error(move, DR_STEP_VERIFY, r);
 			return;
