@@ -1,11 +1,13 @@
--- Takes a job. ARGV: epoch, kind, consumer
+-- Takes a job. ARGV: epoch, kind, consumer, files pending at which scanners rest
 -- Returns {1, id, deliveries, payload, progress, files, attempt, OSTs set aside, settles so far,
 -- again (1: a holder that died may have moved some files)} or {0, why}.
 open_gate()
 local kind, who = ARGV[2], ARGV[3]
 local m = redis.call('HMGET', META, 'state', 'scan_hold', 'aside')
 if m[1] ~= 'running' then return { 0, m[1] or 'empty' } end
-if kind == 'scan' and m[2] == '1' then return { 0, 'hold' } end
+if kind == 'scan' and (m[2] == '1' or tonumber(redis.call('HGET', LEDGER, 'pending') or 0) >= tonumber(ARGV[4])) then
+  return { 0, 'hold' }
+end
 local s = stream(kind)
 local entry
 local mine = redis.call('XPENDING', s, GROUP, '-', '+', 1, who)

@@ -64,7 +64,7 @@ static enum dr_claim_none none_of(const char *why)
 }
 
 int dr_claim_take(struct dr_store *store, struct dr_claim_table *table, enum dr_job job,
-	const char *who, struct dr_claim *claim, struct dr_rangeset *aside,
+	uint64_t max_pending, const char *who, struct dr_claim *claim, struct dr_rangeset *aside,
 	enum dr_claim_none *ret_none)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
@@ -74,6 +74,7 @@ int dr_claim_take(struct dr_store *store, struct dr_claim_table *table, enum dr_
 
 	dr_args_str(&args, job_name(job));
 	dr_args_str(&args, who);
+	dr_args_u64(&args, max_pending);
 	r = dr_store_run(store, &dr_script_claim, &args, true, &reply);
 	if (r < 0) {
 		return r;

@@ -49,13 +49,13 @@ enum dr_claim_none {
 };
 
 /*
- * Takes a job for consumer who. On success the claim is in the table, until dr_claim_drop().
+ * Takes a job for consumer who; a scan only while fewer files than max_pending are queued. On success the claim is in the table, until dr_claim_drop().
  * aside: the sources whose files are not to be tried; may be NULL.
  * @return 1 taken; 0 none, *ret_none says why. @error ECANCELED stopping; EPROTO
  */
 dr_nodiscard int dr_claim_take(struct dr_store *store, struct dr_claim_table *table,
-	enum dr_job job, const char *who, struct dr_claim *claim, struct dr_rangeset *aside,
-	enum dr_claim_none *ret_none);
+	enum dr_job job, uint64_t max_pending, const char *who, struct dr_claim *claim,
+	struct dr_rangeset *aside, enum dr_claim_none *ret_none);
 /* Gives it back for another worker, with the progress that was settled. Best effort: what fails goes stale by itself. */
 void dr_claim_give_back(struct dr_store *store, struct dr_claim *claim);
 /* Takes it out of the table and frees what it holds. Settled, given back or lost. */

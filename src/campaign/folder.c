@@ -353,7 +353,8 @@ int dr_folder_lock(const struct dr_folder *folder)
 
 static bool verb_ok(const char *verb)
 {
-	static const char *const verbs[] = { "pause", "resume", "retry-skipped", "retry-failed" };
+	static const char *const verbs[] = { "pause", "resume", "retry-skipped", "retry-failed",
+		"retry-class-refused", "retry-class-no_space", "retry-class-failed" };
 
 	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
 		if (strcmp(verb, verbs[i]) == 0) {

@@ -22,7 +22,8 @@ struct dr_folder {
 };
 
 /* @error ENOENT no such campaign */
-dr_nodiscard int dr_folder_open(const char *base_path, const char *name, struct dr_folder *ret_folder);
+dr_nodiscard int dr_folder_open(
+	const char *base_path, const char *name, struct dr_folder *ret_folder);
 void dr_folder_fini(struct dr_folder *folder);
 /*
  * Makes the folder with its spec, whole or not at all.
@@ -32,8 +33,10 @@ dr_nodiscard int dr_folder_create(const char *base_path, const struct dr_spec *s
 dr_nodiscard int dr_folder_spec(const struct dr_folder *folder, struct dr_spec **ret_spec);
 
 /* A whole JSON file of the folder. @error ENOENT; EBADMSG not JSON */
-dr_nodiscard int dr_folder_read_json(const struct dr_folder *folder, const char *file, json_t **ret_json);
-dr_nodiscard int dr_folder_write_json(const struct dr_folder *folder, const char *file, const json_t *json);
+dr_nodiscard int dr_folder_read_json(
+	const struct dr_folder *folder, const char *file, json_t **ret_json);
+dr_nodiscard int dr_folder_write_json(
+	const struct dr_folder *folder, const char *file, const json_t *json);
 
 struct dr_leader_info {
 	char *host;    /* bare name */
@@ -46,7 +49,8 @@ struct dr_leader_info {
 /* leader.info and the secret. @error ENOENT nobody leads or led; EACCES the secret is not ours to read */
 dr_nodiscard int dr_folder_leader(const struct dr_folder *folder, struct dr_leader_info *ret_info);
 void dr_leader_info_fini(struct dr_leader_info *info);
-dr_nodiscard int dr_folder_set_leader(const struct dr_folder *folder, const struct dr_leader_info *info);
+dr_nodiscard int dr_folder_set_leader(
+	const struct dr_folder *folder, const struct dr_leader_info *info);
 /* After this no leader is announced. */
 void dr_folder_clear_leader(const struct dr_folder *folder);
 
@@ -54,11 +58,12 @@ void dr_folder_clear_leader(const struct dr_folder *folder);
 dr_nodiscard int dr_folder_lock(const struct dr_folder *folder);
 
 /*
- * Requests: "pause", "resume", "retry-skipped", "retry-failed", left for the next leader in order.
+ * Requests: "pause", "resume", "retry-skipped", "retry-failed", "retry-class-C" (one class alone), left for the next leader in order.
  */
 dr_nodiscard int dr_folder_request(const struct dr_folder *folder, const char *verb);
 /* 1 and the oldest one, or 0 when there is none. *ret_file is removed by dr_folder_request_done(). */
-dr_nodiscard int dr_folder_next_request(const struct dr_folder *folder, char **ret_verb, char **ret_file);
+dr_nodiscard int dr_folder_next_request(
+	const struct dr_folder *folder, char **ret_verb, char **ret_file);
 void dr_folder_request_done(const struct dr_folder *folder, const char *file);
 /* Whether a retry waits for the next daemon, be it behind other requests. */
 bool dr_folder_retry_requested(const struct dr_folder *folder);

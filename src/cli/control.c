@@ -223,11 +223,9 @@ static int request_retry(
 		(void)printf("'%s' is over (%s): nothing is left to retry\n", args->name, state);
 		return CLI_OK;
 	}
-	if (args->class) {
-		return cli_refuse("%s: --class wants a running daemon, and none runs on '%s'",
-			args->command, args->name);
-	}
-	return leave_request(cli, campaign, args->name, args->command);
+	dr_cleanup(dr_freep) char *verb = args->class ? dr_xasprintf("retry-class-%s", args->class)
+						      : dr_xstrdup(args->command);
+	return leave_request(cli, campaign, args->name, verb);
 }
 
 static int retry(struct cli *cli, const struct control_args *args, const char *classes)

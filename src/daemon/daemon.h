@@ -41,6 +41,7 @@ struct dr_daemon {
 	pthread_mutex_t status_lock; /* guards what follows, which the status server reads */
 	json_t *status;              /* the last snapshot */
 	uint64_t started_ms;
+	_Atomic uint64_t asked_ns; /* when the status server was last asked */
 
 	struct dr_rate files, bytes, scanned; /* of the campaign; a leader's */
 	struct dr_rate own_files, own_found;  /* of this process, under status_lock */
@@ -56,6 +57,8 @@ struct dr_daemon {
 dr_nodiscard int dr_lead_begin(struct dr_daemon *daemon);
 /* What a leader does besides: rounds, retries, rates, the status file. */
 void dr_lead_tick(struct dr_daemon *daemon, uint64_t now_ns);
+/* Takes a snapshot; a leader also publishes speeds and writes status.json. */
+void dr_daemon_sample(struct dr_daemon *daemon, uint64_t now_ns);
 /* Writes the last status and the list of leftovers. The workers are still. */
 void dr_lead_finish(struct dr_daemon *daemon);
 /* Stops the server, gives the lock back. */

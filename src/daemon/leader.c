@@ -14,7 +14,7 @@
 #define SAMPLE_NS 1000000000ull
 #define ADVANCE_NS 500000000ull
 #define RETRY_NS 500000000ull
-#define START_TRIES 3
+#define START_TRIES 20
 #define PRIMED "primed" /* a file: the campaign's data exists, and is never made anew */
 
 static void put_frontiers(
@@ -83,7 +83,9 @@ static int open_server(struct dr_daemon *daemon, bool first)
 	dr_args_u64(&args, daemon->server.epoch);
 	dr_args_str(&args, first ? "1" : "0");
 	dr_args_str(&args, daemon->host);
-	while ((r = dr_store_run(store, &dr_script_open, &args, false, &reply)) == -ENOTCONN) {
+	/* A refused password is another campaign's server on the port that ours wanted: ours ends then. */
+	while ((r = dr_store_run(store, &dr_script_open, &args, false, &reply)) == -ENOTCONN ||
+		r == -EACCES) {
 		if (!dr_server_alive(&daemon->server)) {
 			r = -EADDRINUSE; /* most likely: its log says */
 			break;
@@ -105,7 +107,10 @@ static int start_server(struct dr_daemon *daemon)
 	uint64_t epoch;
 	int r = dr_epoch_make(&daemon->folder, &epoch, &first);
 
-	for (int i = 0; r == 0 && i < START_TRIES; i++) {
+	if (r < 0) {
+		return r;
+	}
+	for (int i = 0; i < START_TRIES; i++) {
 		r = dr_server_start(&daemon->server, daemon->redis_path, &daemon->folder,
 			&daemon->options, epoch, daemon->lock_fd, daemon->redis_port_is_fatal);
 		if (r < 0) {
@@ -167,6 +172,22 @@ static json_t *eta(const json_t *status, double files_per_sec, double bytes_per_
 	return seconds < 0 ? json_null() : json_integer((json_int_t)(seconds + 0.5));
 }
 
+/* Scanners rest well before the server's memory is full. @return "1", "0", or "": as it is */
+static const char *decide_hold(struct dr_daemon *daemon, const json_t *status)
+{
+	const json_t *memory = json_object_get(status, "memory");
+	double used = (double)json_integer_value(json_object_get(memory, "used_bytes"));
+	double bound = (double)json_integer_value(json_object_get(memory, "max_bytes"));
+	bool full = bound > 0 && used > 0.7 * bound, roomy = bound <= 0 || used < 0.6 * bound;
+
+	if (full == daemon->holding || (!full && !roomy)) {
+		return "";
+	}
+	daemon->holding = full;
+	dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on", "memory_bytes=%.0f", used);
+	return full ? "1" : "0";
+}
+
 static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now)
 {
 	const json_t *progress = json_object_get(status, "progress");
@@ -191,6 +212,7 @@ static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 
 	dr_args_str(&args, text);
+	dr_args_str(&args, decide_hold(daemon, status));
 	if (dr_store_run(daemon->store, &dr_script_rates, &args, false, &reply) < 0) {
 		dr_log_limited(60, DR_LOG_WARNING, "rates-not-published",
 			"next=\"tried again in a second\"");
@@ -198,29 +220,7 @@ static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now
 	json_decref(rates);
 }
 
-/* Scanners rest while enough is queued, well before the server's memory is full. */
-static void decide_hold(struct dr_daemon *daemon, const json_t *status)
-{
-	const json_t *memory = json_object_get(status, "memory");
-	const json_t *progress = json_object_get(status, "progress");
-	double used = (double)json_integer_value(json_object_get(memory, "used_bytes"));
-	double bound = (double)json_integer_value(json_object_get(memory, "max_bytes"));
-	double pending = (double)json_integer_value(json_object_get(progress, "pending"));
-	double most = (double)daemon->options.max_pending_migrations;
-	bool full = (bound > 0 && used > 0.7 * bound) || pending >= most;
-	bool roomy = (bound <= 0 || used < 0.6 * bound) && pending < 0.8 * most;
-
-	if (full != daemon->holding && (full || roomy)) {
-		daemon->holding = full;
-		dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on",
-			"pending=%.0f memory_bytes=%.0f", pending, used);
-		if (!full) {
-			dr_work_wake(daemon->work);
-		}
-	}
-}
-
-static void keep_status(struct dr_daemon *daemon, json_t *status)
+static void write_status(struct dr_daemon *daemon, const json_t *status)
 {
 	int r = dr_folder_write_json(&daemon->folder, "status.json", status);
 
@@ -228,22 +228,27 @@ static void keep_status(struct dr_daemon *daemon, json_t *status)
 		dr_log_limited(60, DR_LOG_ERROR, "status-not-written",
 			"errno=%d next=\"tried again in a second\"", -r);
 	}
+}
+
+/* For the status server. */
+static void keep_status(struct dr_daemon *daemon, json_t *status)
+{
 	(void)pthread_mutex_lock(&daemon->status_lock);
 	json_decref(daemon->status);
 	daemon->status = status;
 	(void)pthread_mutex_unlock(&daemon->status_lock);
 }
 
-static void sample(struct dr_daemon *daemon, uint64_t now)
+void dr_daemon_sample(struct dr_daemon *daemon, uint64_t now)
 {
 	json_t *status = NULL;
 
 	if (dr_control_status(daemon->store, daemon->spec, &status) < 0) {
 		return;
 	}
-	publish_rates(daemon, status, now);
-	if (daemon->work) {
-		decide_hold(daemon, status);
+	if (daemon->role != DR_FOLLOWER) {
+		publish_rates(daemon, status, now);
+		write_status(daemon, status);
 	}
 	keep_status(daemon, status);
 }
@@ -269,8 +274,8 @@ static void apply_requests(struct dr_daemon *daemon)
 		} else if (strcmp(verb, "retry-failed") == 0) {
 			r = dr_control_retry(
 				daemon->store, "refused,no_space,failed", true, &files);
-		} else if (strncmp(verb, "retry-", 6) == 0) {
-			r = dr_control_retry(daemon->store, verb + 6, true, &files);
+		} else if (strncmp(verb, "retry-class-", 12) == 0) {
+			r = dr_control_retry(daemon->store, verb + 12, true, &files);
 		}
 		if (r < 0 && r != -EALREADY && r != -EPERM) {
 			dr_log(DR_LOG_ERROR, "request-failed",
@@ -280,7 +285,7 @@ static void apply_requests(struct dr_daemon *daemon)
 		}
 		dr_log(DR_LOG_INFO, "request-applied", "request=%s files=%" PRIu64, verb, files);
 		/* First the new state, then the request goes: who looks at both sees one of them. */
-		sample(daemon, dr_now_ns());
+		dr_daemon_sample(daemon, dr_now_ns());
 		dr_folder_request_done(&daemon->folder, file);
 	}
 }
@@ -363,14 +368,14 @@ static void advance(struct dr_daemon *daemon)
 		dr_log(DR_LOG_INFO, "round-begins",
 			"round=%" PRId64 " next=\"the sources are scanned again\"",
 			dr_reply_int(reply, 1));
-		sample(daemon, dr_now_ns());
+		dr_daemon_sample(daemon, dr_now_ns());
 		dr_work_wake(daemon->work);
 		break;
 	case 3:
 		daemon->over = true;
 		break;
 	case 4: /* our idea of the round was old */
-		sample(daemon, dr_now_ns());
+		dr_daemon_sample(daemon, dr_now_ns());
 		daemon->drained = true;
 		break;
 	default:
@@ -399,7 +404,7 @@ void dr_lead_tick(struct dr_daemon *daemon, uint64_t now)
 {
 	if (now - daemon->sample_ns >= SAMPLE_NS) {
 		daemon->sample_ns = now;
-		sample(daemon, now);
+		dr_daemon_sample(daemon, now);
 	}
 	if (now - daemon->retry_ns >= RETRY_NS) {
 		daemon->retry_ns = now;
@@ -472,5 +477,6 @@ void dr_lead_finish(struct dr_daemon *daemon)
 	}
 	dr_log(DR_LOG_INFO, "campaign-over", "campaign=%s state=%s", daemon->spec->name,
 		json_string_value(json_object_get(status, "state")));
+	write_status(daemon, status);
 	keep_status(daemon, status);
 }

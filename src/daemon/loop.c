@@ -23,6 +23,7 @@
 
 #define BEAT_NS 1000000000ull
 #define ELECT_NS 200000000ull
+#define FOLLOWER_SAMPLE_NS 10000000000ull
 #define TICK_MS 100
 #define LEAVE_NS 5000000000ull
 
@@ -82,7 +83,6 @@ static int follow_begin(struct dr_daemon *daemon)
 	/* A heartbeat that says nothing new: the first call proves the server. */
 	dr_args_str(&args, daemon->process);
 	dr_args_str(&args, "{}");
-	dr_args_str(&args, "");
 	r = dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
 	if (r < 0) {
 		dr_link_set(daemon->link, NULL);
@@ -103,7 +103,7 @@ static void elect(struct dr_daemon *daemon)
 	if (r == 0) {
 		json_t *status = NULL;
 
-		if (daemon->epoch > 0 &&
+		if (!dr_folder_retry_requested(&daemon->folder) &&
 			dr_folder_read_json(&daemon->folder, "status.json", &status) == 0) {
 			const char *state = json_string_value(json_object_get(status, "state"));
 			bool over = state && dr_state_is_final(state) &&
@@ -202,7 +202,6 @@ static int beat(struct dr_daemon *daemon, bool leave)
 
 	dr_args_str(&args, daemon->process);
 	dr_args_str(&args, text);
-	dr_args_str(&args, daemon->role != DR_LEADER ? "" : daemon->holding ? "1" : "0");
 	int r = dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
 
 	if (r == 0 && !leave) {
@@ -320,6 +319,13 @@ static void turn(struct dr_daemon *daemon)
 	}
 	if (daemon->role == DR_LEADER && daemon->work) {
 		dr_lead_tick(daemon, now);
+	} else if (daemon->role == DR_FOLLOWER) {
+		bool asked = now - atomic_load(&daemon->asked_ns) < FOLLOWER_SAMPLE_NS;
+
+		if (now - daemon->sample_ns >= (asked ? BEAT_NS : FOLLOWER_SAMPLE_NS)) {
+			daemon->sample_ns = now;
+			dr_daemon_sample(daemon, now);
+		}
 	}
 }
 
@@ -393,6 +399,8 @@ int dr_daemon_run(struct dr_daemon *daemon)
 	}
 	if (daemon->role == DR_LEADER && daemon->over) {
 		wait_for_followers(daemon);
+	} else if (daemon->role == DR_LEADER) {
+		dr_daemon_sample(daemon, dr_now_ns()); /* what status shows while nobody runs */
 	}
 	dr_lead_end(daemon);
 	dr_http_stop(daemon->http);

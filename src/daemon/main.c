@@ -18,6 +18,9 @@ const char *argp_program_version = "droverd " DR_VERSION;
 
 #define EXIT_USAGE 2
 
+/* One line for the user, and the exit status for it. */
+#define complain(fmt, ...) ((void)fprintf(stderr, "droverd: " fmt "\n", ##__VA_ARGS__), EXIT_USAGE)
+
 enum { OPT_DRY_RUN = 256, OPT_REDIS_PORT, OPT_METRICS_PORT };
 
 /* Options that are keys of the configuration too. */
@@ -77,6 +80,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct arguments *args = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->err_stream = NULL; /* or argp adds a line of its own to what is wrong */
+		return 0;
+	case ARGP_KEY_ERROR:
+		exit(EXIT_USAGE); /* getopt said what is wrong */ // NOLINT(concurrency-mt-unsafe)
 	case 'c':
 		args->config = arg;
 		return 0;
@@ -87,11 +95,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->dry_run = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "unexpected argument '%s'", arg); // NOLINT(concurrency-mt-unsafe)
-		return EINVAL;
+		exit(complain("unexpected argument '%s'", arg)); // NOLINT(concurrency-mt-unsafe)
 	case ARGP_KEY_END:
 		if (!args->campaign) {
-			argp_error(state, "--campaign is missing"); // NOLINT(concurrency-mt-unsafe)
+			exit(complain("--campaign is missing")); // NOLINT(concurrency-mt-unsafe)
 		}
 		return 0;
 	default:
@@ -108,9 +115,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 	return ARGP_ERR_UNKNOWN;
 }
-
-/* One line for the user, and the exit status for it. */
-#define complain(fmt, ...) ((void)fprintf(stderr, "droverd: " fmt "\n", ##__VA_ARGS__), EXIT_USAGE)
 
 static int load_options(struct dr_daemon *daemon, const struct arguments *args)
 {
@@ -303,7 +307,10 @@ int main(int argc, char **argv)
 	struct arguments args = { 0 };
 	struct dr_daemon daemon = { .logs_fd = -1, .wake_fd = -1, .signal_fd = -1, .lock_fd = -1 };
 
+	static char program[] = "droverd";
+
 	argp_err_exit_status = EXIT_USAGE;
+	argv[0] = program; /* what getopt's messages begin with */
 	if (argp_parse(&argp, argc, argv, 0, NULL, &args) != 0) { // NOLINT(concurrency-mt-unsafe)
 		return EXIT_USAGE;
 	}

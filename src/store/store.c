@@ -243,27 +243,6 @@ static int store_connect(struct dr_store *store)
 	return r;
 }
 
-/* Loads the script and keeps the name that the server gives it. */
-static int script_load(struct dr_store *store, struct dr_script *script, char ret_sha[41])
-{
-	redisReply *reply dr_cleanup(dr_reply_freep) =
-		redisCommand(store->redis, "SCRIPT LOAD %s", script->text);
-
-	if (!reply) {
-		return -ENOTCONN;
-	}
-	if (reply->type != REDIS_REPLY_STRING || reply->len != 40) {
-		dr_log(DR_LOG_ERROR, "script-refused", "script=%s error=\"%s\"", script->name,
-			reply->type == REDIS_REPLY_ERROR ? reply->str : "no SHA1");
-		return -EPROTO;
-	}
-	(void)pthread_mutex_lock(&store->link->lock);
-	memcpy(script->sha, reply->str, 41);
-	(void)pthread_mutex_unlock(&store->link->lock);
-	memcpy(ret_sha, reply->str, 41);
-	return 0;
-}
-
 static redisReply *script_send(struct dr_store *store, const char *sha, const struct dr_args *args)
 {
 	size_t n = args->n + 5;
@@ -311,6 +290,29 @@ static int reply_error(struct dr_store *store, const struct dr_script *script, c
 	}
 	dr_log(DR_LOG_ERROR, "script-failed", "script=%s error=\"%.400s\"", script->name, text);
 	return -EPROTO;
+}
+
+/* Loads the script and keeps the name that the server gives it. */
+static int script_load(struct dr_store *store, struct dr_script *script, char ret_sha[41])
+{
+	redisReply *reply dr_cleanup(dr_reply_freep) =
+		redisCommand(store->redis, "SCRIPT LOAD %s", script->text);
+
+	if (!reply) {
+		return -ENOTCONN;
+	}
+	if (reply->type == REDIS_REPLY_ERROR) {
+		return reply_error(store, script, reply->str);
+	}
+	if (reply->type != REDIS_REPLY_STRING || reply->len != 40) {
+		dr_log(DR_LOG_ERROR, "script-refused", "script=%s error=\"no SHA1\"", script->name);
+		return -EPROTO;
+	}
+	(void)pthread_mutex_lock(&store->link->lock);
+	memcpy(script->sha, reply->str, 41);
+	(void)pthread_mutex_unlock(&store->link->lock);
+	memcpy(ret_sha, reply->str, 41);
+	return 0;
 }
 
 static int run_once(struct dr_store *store, struct dr_script *script, const struct dr_args *args,

@@ -10,6 +10,7 @@
  */
 
 #define SETTLE_NS 1000000000ull
+#define SHARE_NS 100000000ull /* the least, when movers of this process are idle */
 #define SHARES 4
 
 struct job {
@@ -80,7 +81,11 @@ static int run(struct job *job, struct dr_evacuation *evacuation)
 		}
 		bool yield = dr_worker_should_yield(worker);
 
-		if (job->done < n && !yield && dr_now_ns() - job->settled_ns < SETTLE_NS) {
+		bool idle =
+			atomic_load_explicit(&worker->work->idle_movers, memory_order_relaxed) > 0;
+
+		if (job->done < n && !yield &&
+			dr_now_ns() - job->settled_ns < (idle ? SHARE_NS : SETTLE_NS)) {
 			continue;
 		}
 		int r = settle(job, 0);
@@ -90,7 +95,10 @@ static int run(struct job *job, struct dr_evacuation *evacuation)
 		}
 		if (job->done + 1 < n && job->state.hungry && !yield) {
 			/* Others have nothing to do: each gets a share, and so do we. */
-			return settle(job, SHARES);
+			int shared = settle(job, SHARES);
+
+			dr_work_wake(worker->work);
+			return shared;
 		}
 		if (job->done < n && (yield || !job->state.running)) {
 			dr_claim_give_back(worker->store, claim);

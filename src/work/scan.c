@@ -224,9 +224,12 @@ static bool is_due(struct scan *scan)
 {
 	struct dr_work *work = scan->worker->work;
 
-	if (scan->results.n_chunks >= SETTLE_CHUNKS ||
-		(scan->results.n_chunks > 0 &&
-			scan->state.files_pending < 4 * work->config.options->scan_batch_size)) {
+	uint64_t few = 4 * work->config.options->scan_batch_size;
+	/* At once, when movers have little, or when it is nearly enough. */
+	bool soon = scan->state.files_pending < few ||
+		    scan->state.files_pending + few >= work->config.options->max_pending_migrations;
+
+	if (scan->results.n_chunks >= (soon ? 1 : SETTLE_CHUNKS)) {
 		return true;
 	}
 	if (++scan->unseen < LOOK_EVERY) {

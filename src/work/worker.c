@@ -44,8 +44,11 @@ static void idle(struct dr_worker *worker, enum dr_claim_none why, unsigned *ms)
 	until.tv_nsec += (long)*ms * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	if (worker->job == DR_JOB_SCAN && why == DR_NONE_EMPTY) {
-		(void)atomic_fetch_add(&work->idle_scanners, 1);
+	_Atomic unsigned *idlers =
+		worker->job == DR_JOB_SCAN ? &work->idle_scanners : &work->idle_movers;
+
+	if (why == DR_NONE_EMPTY) {
+		(void)atomic_fetch_add(idlers, 1);
 	}
 	(void)pthread_mutex_lock(&work->lock);
 	uint64_t seen = work->wakes;
@@ -58,8 +61,8 @@ static void idle(struct dr_worker *worker, enum dr_claim_none why, unsigned *ms)
 		*ms = 0;
 	}
 	(void)pthread_mutex_unlock(&work->lock);
-	if (worker->job == DR_JOB_SCAN && why == DR_NONE_EMPTY) {
-		(void)atomic_fetch_sub(&work->idle_scanners, 1);
+	if (why == DR_NONE_EMPTY) {
+		(void)atomic_fetch_sub(idlers, 1);
 	}
 }
 
@@ -80,7 +83,8 @@ static void *worker_main(void *arg)
 		}
 		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%" PRIu64,
 			work->config.process, worker->name, dr_link_epoch(work->config.link));
-		r = dr_claim_take(worker->store, &work->claims, worker->job, worker->who, &claim,
+		r = dr_claim_take(worker->store, &work->claims, worker->job,
+			work->config.options->max_pending_migrations, worker->who, &claim,
 			&worker->aside, &none);
 		if (r == 0) {
 			idle(worker, none, &ms);

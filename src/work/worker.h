@@ -20,8 +20,9 @@ struct dr_work {
 	struct dr_targets *targets;
 	struct dr_ledger_rules rules;
 	_Atomic bool stopping;
-	_Atomic bool running;           /* not paused, not over, as far as this process knows */
-	_Atomic unsigned idle_scanners; /* scan threads of this process that found nothing */
+	_Atomic bool running; /* not paused, not over, as far as this process knows */
+	_Atomic unsigned idle_scanners,
+		idle_movers; /* threads of this process that found nothing */
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* with lock */
 	uint64_t wakes;      /* under lock: counts dr_work_wake() */

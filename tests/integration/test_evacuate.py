@@ -44,9 +44,14 @@ def test_three_daemons_empty_two_of_eight_osts(site, osts):
     inodes = set(expected.values())
     before, digest = facts(site.ns, inode=True), site.digest()
     site.start(osts=osts)
+    # Slow until all three are there, or the first one could be done before the others come.
+    targets = ','.join(str(o) for o in range(8) if o not in sources)
+    site.set(targets, 'slow', latency_ms=100)
     sampler = site.sampler()
     for _ in range(3):
         site.daemon()
+    site.running(workers=3)
+    site.set(targets, 'up')
     code = site.wait()
     sampler.stop()
     assert code == 0
@@ -56,7 +61,7 @@ def test_three_daemons_empty_two_of_eight_osts(site, osts):
     assert progress['succeeded'] == len(inodes)
     assert len(inodes) <= progress['discovered'] <= len(expected)
     assert progress['skipped'] == progress['failed'] == progress['gone'] == 0
-    assert sampler.live > 5 and sampler.most_workers == 3
+    assert sampler.live > 5
     assert_same(before, facts(site.ns, inode=True), 'the name space')
     assert site.digest() == digest
     same_trees(site.export(), site.tree)
