@@ -115,7 +115,7 @@ static int check_lfs_command(const char *value, const char **ret_why)
 }
 
 #define FIELD(name) offsetof(struct dr_options, name)
-#define MIB (1024u * 1024u)
+#define MIB (1024ull * 1024)
 
 const struct dr_conf_option dr_option_table[] = {
 	{ "base_path", DR_CONF_STRING, FIELD(base_path), .check = check_base_path },
@@ -149,10 +149,10 @@ void dr_options_init(struct dr_options *options)
 	*options = (struct dr_options){
 		.base_path = dr_xstrdup("/var/lib/drover"),
 		.scan_batch_size = 500,
-		.chunk_bytes = 1024ull * MIB,
+		.chunk_bytes = 1024 * MIB,
 		.redis_startup_timeout = 30,
 		.redis_port = 6379,
-		.redis_maxmemory = 1024ull * MIB,
+		.redis_maxmemory = 1024 * MIB,
 		.metrics_port = 9188,
 		.metrics_bind_address = dr_xstrdup("127.0.0.1"),
 		.log_level = dr_xstrdup("info"),
@@ -184,7 +184,8 @@ static int load_one(struct dr_options *options, const char *path, char **ret_mes
 	int r = dr_conf_read(path, dr_option_table, dr_option_count, options, &message);
 
 	if (r < 0) {
-		*ret_message = message ? message : dr_xasprintf("%s: %s", path, strerror(-r));
+		*ret_message =
+			message ? message : dr_xasprintf("%s: %s", path, strerrordesc_np(-r));
 	}
 	return r;
 }
@@ -192,7 +193,7 @@ static int load_one(struct dr_options *options, const char *path, char **ret_mes
 int dr_options_load(struct dr_options *options, const char *path, char **ret_message)
 {
 	dr_cleanup(dr_freep) char *home_file = NULL;
-	const char *home = getenv("HOME");
+	const char *home = getenv("HOME"); // NOLINT(concurrency-mt-unsafe)
 
 	if (path) {
 		return load_one(options, path, ret_message);

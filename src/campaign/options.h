@@ -6,25 +6,25 @@
 
 /* What drover.conf says (drover.conf(5)), and what the daemon's command line may override. */
 struct dr_options {
-	char *base_path; /* folder of the campaigns' folders; shared by all nodes */
-	uint64_t scan_batch_size;	 /* files in a chunk */
-	uint64_t chunk_bytes;		 /* bytes of files in a chunk */
-	uint64_t redis_startup_timeout;	 /* seconds */
-	uint64_t redis_port;		 /* first choice */
-	uint64_t redis_maxmemory;	 /* bytes */
-	uint64_t metrics_port;		 /* first choice; 0: no status server */
+	char *base_path;                /* folder of the campaigns' folders; shared by all nodes */
+	uint64_t scan_batch_size;       /* files in a chunk */
+	uint64_t chunk_bytes;           /* bytes of files in a chunk */
+	uint64_t redis_startup_timeout; /* seconds */
+	uint64_t redis_port;            /* first choice */
+	uint64_t redis_maxmemory;       /* bytes */
+	uint64_t metrics_port;          /* first choice; 0: no status server */
 	char *metrics_bind_address;
-	char *communication_subnet;	 /* "10.0.16.0/24"; NULL: loopback only */
+	char *communication_subnet; /* "10.0.16.0/24"; NULL: loopback only */
 	char *lfs_migrate_command;
 	char *log_level;
 	uint64_t scan_workers, migration_workers; /* threads */
-	uint64_t max_pending_migrations; /* files queued before scanners rest */
-	uint64_t claim_timeout;		 /* seconds */
-	uint64_t max_leftovers;		 /* files; past it the campaign pauses */
-	uint64_t reserve_percent;	 /* of a target's size, kept free */
-	char *retry_delays;		 /* "60,300,1800": seconds, comma-separated; "": no retries by themselves */
-	bool fsync;			 /* false only where nothing is at stake: benchmarks */
-	bool verify;			 /* read back and compare before the swap */
+	uint64_t max_pending_migrations;          /* files queued before scanners rest */
+	uint64_t claim_timeout;                   /* seconds */
+	uint64_t max_leftovers;                   /* files; past it the campaign pauses */
+	uint64_t reserve_percent;                 /* of a target's size, kept free */
+	char *retry_delays; /* "60,300,1800": seconds, comma-separated; "": no retries by themselves */
+	bool fsync;         /* false only where nothing is at stake: benchmarks */
+	bool verify;        /* read back and compare before the swap */
 };
 
 extern const struct dr_conf_option dr_option_table[];

@@ -20,10 +20,10 @@ struct dr_path {
 struct dr_spec {
 	char *name;
 	enum dr_campaign_kind kind;
-	char *id;	  /* a random word: tells this campaign from an earlier one of its name */
-	char *fs_root;	  /* absolute */
+	char *id;          /* a random word: tells this campaign from an earlier one of its name */
+	char *fs_root;     /* absolute */
 	char *fs_identity; /* dr_fs identity */
-	char *fs_kind;	  /* "lab", "lustre" */
+	char *fs_kind;     /* "lab", "lustre" */
 	struct dr_rangeset osts;
 	char *osts_text;
 	struct dr_path *scan_paths; /* relative to fs_root; none lies below another */

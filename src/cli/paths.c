@@ -26,7 +26,8 @@ bool path_is_within(const char *path, const char *above)
 {
 	size_t len = strlen(above);
 
-	return len == 0 || (strncmp(path, above, len) == 0 && (!path[len] || path[len] == '/'));
+	return len == 0 ||
+	       (path && strncmp(path, above, len) == 0 && (!path[len] || path[len] == '/'));
 }
 
 bool path_has_components(const char *path, const char *name)
@@ -231,7 +232,7 @@ int paths_exclude(
 		dr_cleanup(dr_freep) char *root = cli_escape(fs->root);
 		return cli_refuse("--exclude-path: '%s' is not on the file system %s", word, root);
 	}
-	const char *rest = real + strlen(fs->root);
+	const char *rest = real ? real + strlen(fs->root) : ""; /* is_within_root() saw to it */
 	paths_add(excludes, rest + (*rest == '/'));
 	return CLI_OK;
 }

@@ -441,6 +441,7 @@ def test_check__finds_an_object_that_is_too_long(four):
 
 
 def test_check__finds_foreign_files_among_the_objects(four):
+    (four / 'OST0002' / 'd05').mkdir(exist_ok=True)
     (four / 'OST0002' / 'd05' / 'what').write_bytes(b'')
     (four / 'OST0003' / 'else').write_bytes(b'')
     break_and_check(four, b'OST0002/d05/what', b'else')
