@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Memory, and bounds that hold whatever the number of files."""
+import random
 import os
 
 import pytest
@@ -58,15 +59,16 @@ def test_scanners_rest_while_enough_is_queued(site):
 
 @pytest.mark.slow
 def test_a_full_server_holds_the_scanners_and_loses_nothing(site):
-    """16 MiB are the least that the server may have; 60,000 long names do not fit well into it at once."""
+    """16 MiB are the least that the server may have; 90,000 long names that share nothing do not fit into it at once."""
     site.configure(fsync='no', scan_batch_size=500, redis_maxmemory='16M', migration_workers=2)
     site.make(4)
-    names = 60000
+    names = 90000
     site.tree.mkdir()
     folder = site.tree / ('long' * 50)
     folder.mkdir()
+    numbers = random.Random(1)
     for i in range(names):
-        (folder / f'{i:0200d}').touch()
+        (folder / f'{numbers.getrandbits(800):0200x}-{i}').touch()
     site.only_on([0], 4, lambda: site.lab('import', site.tree))
     site.start(osts='0')
     site.set('1-3', 'slow', latency_ms=100)
