@@ -9,7 +9,7 @@ local l = redis.call('HMGET', LEDGER, 'scan_pending', 'scan_active', 'pending', 
 for i = 1, 4 do
   if tonumber(l[i] or 0) ~= 0 then return { 0 } end
 end
-local m = redis.call('HMGET', META, 'round', 'found', 'dry_run', 'verified')
+local m = redis.call('HMGET', META, 'round', 'found', 'dry_run', 'verified', 'rescan')
 local round, found = tonumber(m[1] or 0), tonumber(m[2] or 0)
 local function finish(final)
   redis.call('HSET', META, 'state', final, 'finished', now_ms())
@@ -17,11 +17,12 @@ local function finish(final)
 end
 if m[3] == '1' then return finish('dry_run_completed') end
 local last = tonumber(ARGV[2])
-if not m[4] then
-  if round == 0 or (found > 0 and round < last) then
+if not m[4] or m[5] then
+  if round == 0 or m[5] or (found > 0 and round < last) then
     if round ~= tonumber(ARGV[3]) then return { 4 } end
     round = round + 1
     redis.call('HSET', META, 'round', round, 'found', 0)
+    redis.call('HDEL', META, 'rescan', 'verified')
     redis.call('HDEL', LEDGER, 'scan_errors', 'new')
     for _, e in ipairs(redis.call('ZRANGE', left('new'), 0, -1)) do
       redis.call('HDEL', LEFT, (string.match(e, '^%d+')))

@@ -52,10 +52,12 @@ local function remaining(id)
 end
 
 -- A claim goes back to the queue; its holder's token is void from now on.
-local function give_back(kind, id)
+-- again: the holder may have done some of it without a word.
+local function give_back(kind, id, again)
   redis.call('XCLAIM', stream(kind), GROUP, FREE, 0, id, 'JUSTID')
   redis.call('RPUSH', returned(kind), id)
   if kind == 'move' then
+    if again then redis.call('HSET', progress('move'), id .. ':again', 1) end
     local n = remaining(id)
     ledger('in_progress', -n)
     ledger('pending', n)

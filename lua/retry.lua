@@ -10,28 +10,36 @@ local limit, files, more = tonumber(ARGV[4]), 0, 0
 local now = now_ms()
 for i = 5, #ARGV do
   local class = ARGV[i]
-  local range = { 'ZRANGEBYSCORE', left(class), '-inf', ARGV[2] == 'due' and now or '+inf', 'LIMIT', 0, limit + 1 }
-  for k, m in ipairs(redis.call(unpack(range))) do
-    if k > limit then
+  local page = redis.call('ZRANGEBYSCORE', left(class), '-inf', ARGV[2] == 'due' and now or '+inf', 'WITHSCORES', 'LIMIT', 0,
+    limit + 1)
+  for k = 1, #page, 2 do
+    if k > 2 * limit then
       more = 1
       break
     end
+    local m = page[k]
     local number, n, attempt = string.match(m, '^(%d+):(%d+):(%d+)$')
     add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0, 0)
     redis.call('HDEL', LEFT, number)
     redis.call('ZREM', left(class), m)
     ledger(class, -tonumber(n))
+    if page[k + 1] ~= 'inf' then ledger('scheduled', -tonumber(n)) end
     files = files + tonumber(n)
   end
+  if ARGV[2] == 'all' and class == 'failed' then
+    redis.call('HDEL', META, 'aside')
+    for _, f in ipairs(redis.call('HKEYS', OSTS)) do
+      if string.sub(f, 1, 4) == 'row:' then redis.call('HDEL', OSTS, f) end
+    end
+  end
 end
-if files > 0 then
-  redis.call('HDEL', META, 'aside')
-  for _, f in ipairs(redis.call('HKEYS', OSTS)) do
-    if string.sub(f, 1, 4) == 'row:' then redis.call('HDEL', OSTS, f) end
-  end
-  if not live then
-    redis.call('HSET', META, 'state', 'running', 'round', 0)
-    redis.call('HDEL', META, 'finished', 'verified', 'reason')
-  end
+-- What was only seen, or could not be read, is looked for again by a campaign that is reopened.
+local unseen = 0
+if not live then
+  for _, f in ipairs({ 'new', 'scan_errors' }) do unseen = unseen + tonumber(redis.call('HGET', LEDGER, f) or 0) end
+end
+if not live and files + unseen > 0 then
+  redis.call('HSET', META, 'state', 'running', 'round', 0)
+  redis.call('HDEL', META, 'finished', 'verified', 'reason')
 end
 return { files, more }

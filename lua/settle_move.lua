@@ -2,7 +2,7 @@
 -- succeeded, unneeded, gone, busy, changed, refused, no_space, failed, bytes moved, bytes done,
 -- bound of leftovers, number of OSTs, (ost, files, bytes, failures after the last success, any success)...,
 -- number of reasons, (reason, files)..., number of leftover chunks, (class, files, due in ms or -1, attempt, payload)...,
--- number of leftover FIDs, FIDs..., number of FIDs resolved, FIDs...,
+-- number of leftover FIDs, FIDs..., number of FIDs resolved, FIDs..., number of FIDs that are gone, FIDs...,
 -- attempt, again, number of chunks that the rest of the files is handed back in (only with last), (files, bytes, payload)...
 -- Returns {1, state, drained (1: nothing is pending or in progress), OSTs set aside, 1: other movers are idle} or {0}: the
 -- claim is lost.
@@ -50,6 +50,7 @@ if at == from and not (at == to and ARGV[7] == '0') then
     local class, n, due, attempt, payload = unpack(ARGV, a + 1, a + 5)
     local number = redis.call('HINCRBY', META, 'next_left', 1)
     redis.call('HSET', LEFT, number, payload)
+    if due ~= '-1' then ledger('scheduled', tonumber(n)) end
     redis.call('ZADD', left(class), due == '-1' and 'inf' or now + tonumber(due), number .. ':' .. n .. ':' .. attempt)
     a = a + 5
   end
@@ -63,6 +64,12 @@ if at == from and not (at == to and ARGV[7] == '0') then
     if redis.call('SREM', LEFTFIDS, ARGV[a + 1]) == 1 then redis.call('SADD', DONEFIDS, ARGV[a + 1]) end
     a = a + 1
   end
+  a = a + 1
+  for _ = 1, tonumber(ARGV[a]) do
+    -- It may have another name now, which a scan of before took for the leftover: scan once more.
+    if redis.call('SREM', LEFTFIDS, ARGV[a + 1]) == 1 then redis.call('HSET', META, 'rescan', 1) end
+    a = a + 1
+  end
   for i = a + 4, a + 1 + 3 * tonumber(ARGV[a + 3]), 3 do
     add_chunk(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[a + 1], ARGV[a + 2])
     ledger('in_progress', -tonumber(ARGV[i]))
@@ -70,7 +77,7 @@ if at == from and not (at == to and ARGV[7] == '0') then
   if ARGV[7] == '1' then
     redis.call('XACK', stream('move'), GROUP, id)
     redis.call('XDEL', stream('move'), id)
-    redis.call('HDEL', key, id)
+    redis.call('HDEL', key, id, id .. ':again')
   else
     redis.call('HSET', key, id, to)
   end

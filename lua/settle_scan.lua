@@ -22,9 +22,12 @@ if tonumber(redis.call('HGET', key, id .. ':seq') or 0) < seq then
   for _ = 1, n_chunks do
     local n, bytes, payload = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     if ARGV[10] == '1' then
-      local number = redis.call('HINCRBY', META, 'next_left', 1)
-      redis.call('HSET', LEFT, number, payload)
-      redis.call('ZADD', left('new'), 'inf', number .. ':' .. n .. ':0')
+      -- Beyond a hundred thousand they are counted, not listed.
+      if tonumber(redis.call('HGET', LEDGER, 'new') or 0) < 100000 then
+        local number = redis.call('HINCRBY', META, 'next_left', 1)
+        redis.call('HSET', LEFT, number, payload)
+        redis.call('ZADD', left('new'), 'inf', number .. ':' .. n .. ':0')
+      end
       ledger('new', tonumber(n))
     else
       add_chunk(n, bytes, payload, 0, 0)

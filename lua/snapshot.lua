@@ -1,10 +1,7 @@
 -- All that status shows, at one instant. ARGV: epoch
 -- Returns {meta, ledger, osts, reasons, workers, retries scheduled, ms until the first, memory used, memory bound, errors}.
-local scheduled, due = 0, nil
+local due
 for _, class in ipairs({ 'busy', 'changed' }) do
-  for _, m in ipairs(redis.call('ZRANGEBYSCORE', left(class), '-inf', '(inf')) do
-    scheduled = scheduled + tonumber(string.match(m, ':(%d+):'))
-  end
   local first = redis.call('ZRANGEBYSCORE', left(class), '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] then due = math.min(due or tonumber(first[2]), tonumber(first[2])) end
 end
@@ -12,7 +9,7 @@ local info = redis.call('INFO', 'memory')
 return {
   redis.call('HGETALL', META), redis.call('HGETALL', LEDGER), redis.call('HGETALL', OSTS),
   redis.call('HGETALL', REASONS), redis.call('HGETALL', WORKERS),
-  scheduled, due and math.max(0, due - now_ms()) or -1,
+  tonumber(redis.call('HGET', LEDGER, 'scheduled') or 0), due and math.max(0, due - now_ms()) or -1,
   tonumber(string.match(info, 'used_memory:(%d+)')), tonumber(string.match(info, 'maxmemory:(%d+)')),
   redis.call('LRANGE', ERRORS, 0, 99), now_ms(),
 }

@@ -129,6 +129,14 @@ void dr_claim_give_back(struct dr_store *store, struct dr_claim *claim)
 	}
 }
 
+bool dr_claim_is_lost(struct dr_claim_table *table, const struct dr_claim *claim)
+{
+	(void)pthread_mutex_lock(&table->lock);
+	bool lost = claim->lost;
+	(void)pthread_mutex_unlock(&table->lock);
+	return lost;
+}
+
 int dr_claim_refresh(struct dr_claim_table *table, struct dr_store *store)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };

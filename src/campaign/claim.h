@@ -61,11 +61,14 @@ void dr_claim_give_back(struct dr_store *store, struct dr_claim *claim);
 /* Takes it out of the table and frees what it holds. Settled, given back or lost. */
 void dr_claim_drop(struct dr_claim_table *table, struct dr_claim *claim);
 
+/* Whether a refresh found the claim in other hands: what is done for it is done twice. */
+bool dr_claim_is_lost(struct dr_claim_table *table, const struct dr_claim *claim);
+
 /* Keeps every claim of the table; those that are lost are marked. */
 dr_nodiscard int dr_claim_refresh(struct dr_claim_table *table, struct dr_store *store);
 /*
- * Returns to the queue what was idle for longer than timeout_ms, and what the dead processes held (heads of consumers' names,
- * up to and with the slash). *ret_holders (malloc'ed, each malloc'ed) are the processes that hold claims now.
+ * Returns to the queue what was idle for longer than timeout_ms, and what the dead processes held, and forgets
+ * those. *ret_holders (malloc'ed, each malloc'ed) are the processes that hold claims or say that they live.
  * @return how many jobs were returned
  */
 dr_nodiscard int dr_claim_reap(struct dr_store *store, uint64_t timeout_ms, char *const *dead,

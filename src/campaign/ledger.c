@@ -147,13 +147,14 @@ struct sums {
 	struct ost_sum *osts;
 	struct reason *reasons;
 	struct leftover left[DR_N_CLASSES];
-	struct dr_buf left_fids, done_fids; /* 16 bytes each */
+	struct dr_buf left_fids, done_fids, gone_fids; /* 16 bytes each */
 };
 
-/* A source's own fault: its reads fail, or cannot be begun. Not: no room on a target, a writer, a permission. */
+/* A source's own fault: it cannot be read. Not: no room on a target, a target's error, a writer, a permission. */
 static bool is_source_failure(const struct dr_outcome *outcome)
 {
-	return outcome->class == DR_FAILED && outcome->step != DR_STEP_ASIDE;
+	return outcome->class == DR_FAILED && outcome->step <= DR_STEP_COPY &&
+	       outcome->step != DR_STEP_TARGET && outcome->step != DR_STEP_CREATE;
 }
 
 static void sum_osts(struct sums *sums, const struct dr_outcome *outcome)
@@ -237,7 +238,8 @@ static void sum_up(struct sums *sums, const struct dr_claim *claim, const struct
 			sum_reason(sums, outcome);
 			sum_leftover(sums, claim, &chunk->files[i], outcome, rules);
 		} else if (chunk->outcomes) {
-			put_fid(&sums->done_fids, &chunk->files[i].fid);
+			put_fid(outcome->class == DR_GONE ? &sums->gone_fids : &sums->done_fids,
+				&chunk->files[i].fid);
 		}
 	}
 }
@@ -303,6 +305,7 @@ static void put_sums(struct dr_args *args, struct sums *sums, struct dr_buf *pay
 	}
 	put_fids(args, &sums->left_fids);
 	put_fids(args, &sums->done_fids);
+	put_fids(args, &sums->gone_fids);
 }
 
 static void sums_fini(struct sums *sums)
@@ -328,6 +331,7 @@ static void sums_fini(struct sums *sums)
 	}
 	dr_buf_fini(&sums->left_fids);
 	dr_buf_fini(&sums->done_fids);
+	dr_buf_fini(&sums->gone_fids);
 }
 
 /* The files from `from` on, as new chunks of about the same number of files. */

@@ -11,7 +11,8 @@ const char *dr_class_name(enum dr_class class)
 const char *dr_step_name(enum dr_step step)
 {
 	static const char *const names[DR_N_STEPS] = { "open", "lease", "layout", "version",
-		"target", "create", "copy", "sync", "verify", "attrs", "swap", "aside", "done" };
+		"target", "create", "copy", "write", "sync", "verify", "attrs", "swap", "aside",
+		"done" };
 	return (unsigned)step < DR_N_STEPS ? names[step] : "unknown";
 }
 

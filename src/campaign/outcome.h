@@ -25,7 +25,8 @@ enum dr_step {
 	DR_STEP_VERSION,
 	DR_STEP_TARGET,
 	DR_STEP_CREATE,
-	DR_STEP_COPY,
+	DR_STEP_COPY,  /* reading the source */
+	DR_STEP_WRITE, /* writing to a target */
 	DR_STEP_SYNC,
 	DR_STEP_VERIFY,
 	DR_STEP_ATTRS,

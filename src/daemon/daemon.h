@@ -48,7 +48,8 @@ struct dr_daemon {
 	uint64_t beat_ns, refresh_ns, reap_ns, sample_ns, advance_ns, retry_ns, elect_ns;
 	bool drained; /* a worker saw the queue dry */
 	bool holding; /* scanners rest */
-	bool over;    /* the campaign is in a final state */
+	bool ending;  /* a final state was heard, and is not written down yet */
+	bool over;    /* the campaign is in a final state, and that is written down */
 	bool stop;    /* SIGTERM, or an error that ends this process */
 	int exit_status;
 };
@@ -58,9 +59,9 @@ dr_nodiscard int dr_lead_begin(struct dr_daemon *daemon);
 /* What a leader does besides: rounds, retries, rates, the status file. */
 void dr_lead_tick(struct dr_daemon *daemon, uint64_t now_ns);
 /* Takes a snapshot; a leader also publishes speeds and writes status.json. */
-void dr_daemon_sample(struct dr_daemon *daemon, uint64_t now_ns);
-/* Writes the last status and the list of leftovers. The workers are still. */
-void dr_lead_finish(struct dr_daemon *daemon);
+dr_nodiscard int dr_daemon_sample(struct dr_daemon *daemon, uint64_t now_ns);
+/* Writes the list of leftovers, then the last status. @error of the server and the folder: the end must wait */
+dr_nodiscard int dr_lead_finish(struct dr_daemon *daemon);
 /* Stops the server, gives the lock back. */
 void dr_lead_end(struct dr_daemon *daemon);
 

@@ -172,20 +172,36 @@ static json_t *eta(const json_t *status, double files_per_sec, double bytes_per_
 	return seconds < 0 ? json_null() : json_integer((json_int_t)(seconds + 0.5));
 }
 
-/* Scanners rest well before the server's memory is full. @return "1", "0", or "": as it is */
-static const char *decide_hold(struct dr_daemon *daemon, const json_t *status)
+/*
+ * Scanners rest well before the server's memory is full. When what fills it is leftovers, nothing drains it by itself: then
+ * the campaign pauses and says why.
+ */
+static void decide_hold(struct dr_daemon *daemon, const json_t *status)
 {
 	const json_t *memory = json_object_get(status, "memory");
+	const json_t *progress = json_object_get(status, "progress");
 	double used = (double)json_integer_value(json_object_get(memory, "used_bytes"));
 	double bound = (double)json_integer_value(json_object_get(memory, "max_bytes"));
 	bool full = bound > 0 && used > 0.7 * bound, roomy = bound <= 0 || used < 0.6 * bound;
+	bool queued = json_integer_value(json_object_get(progress, "pending")) +
+			      json_integer_value(json_object_get(progress, "in_progress")) >
+		      0;
+	const char *state = json_string_value(json_object_get(status, "state"));
 
-	if (full == daemon->holding || (!full && !roomy)) {
-		return "";
+	if (full != daemon->holding && (full || roomy)) {
+		daemon->holding = full;
+		dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on", "memory_bytes=%.0f",
+			used);
 	}
-	daemon->holding = full;
-	dr_log(DR_LOG_INFO, full ? "scanners-rest" : "scanners-go-on", "memory_bytes=%.0f", used);
-	return full ? "1" : "0";
+	if (full && !queued && state && strcmp(state, DR_STATE_RUNNING) == 0 &&
+		json_integer_value(json_object_get(json_object_get(status, "scan"), "pending")) >
+			0) {
+		const char *why =
+			"leftovers fill the queue's memory (redis_maxmemory): nothing can be queued";
+		int r = dr_control_pause(daemon->store, why);
+
+		dr_log(DR_LOG_WARNING, "paused", "reason=\"%s\" result=%d", why, r);
+	}
 }
 
 static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now)
@@ -212,7 +228,8 @@ static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 
 	dr_args_str(&args, text);
-	dr_args_str(&args, decide_hold(daemon, status));
+	decide_hold(daemon, status);
+	dr_args_str(&args, daemon->holding ? "1" : "0");
 	if (dr_store_run(daemon->store, &dr_script_rates, &args, false, &reply) < 0) {
 		dr_log_limited(60, DR_LOG_WARNING, "rates-not-published",
 			"next=\"tried again in a second\"");
@@ -220,7 +237,7 @@ static void publish_rates(struct dr_daemon *daemon, json_t *status, uint64_t now
 	json_decref(rates);
 }
 
-static void write_status(struct dr_daemon *daemon, const json_t *status)
+static int write_status(struct dr_daemon *daemon, const json_t *status)
 {
 	int r = dr_folder_write_json(&daemon->folder, "status.json", status);
 
@@ -228,6 +245,7 @@ static void write_status(struct dr_daemon *daemon, const json_t *status)
 		dr_log_limited(60, DR_LOG_ERROR, "status-not-written",
 			"errno=%d next=\"tried again in a second\"", -r);
 	}
+	return r;
 }
 
 /* For the status server. */
@@ -239,24 +257,26 @@ static void keep_status(struct dr_daemon *daemon, json_t *status)
 	(void)pthread_mutex_unlock(&daemon->status_lock);
 }
 
-void dr_daemon_sample(struct dr_daemon *daemon, uint64_t now)
+int dr_daemon_sample(struct dr_daemon *daemon, uint64_t now)
 {
 	json_t *status = NULL;
+	int r = dr_control_status(daemon->store, daemon->spec, &status);
 
-	if (dr_control_status(daemon->store, daemon->spec, &status) < 0) {
-		return;
+	if (r < 0) {
+		return r;
 	}
 	if (daemon->role != DR_FOLLOWER) {
 		publish_rates(daemon, status, now);
-		write_status(daemon, status);
+		r = write_status(daemon, status);
 	}
 	keep_status(daemon, status);
+	return r;
 }
 
-/* What was asked for while no daemon ran. */
+/* What was asked for while no daemon ran, or while none answered. */
 static void apply_requests(struct dr_daemon *daemon)
 {
-	for (;;) {
+	for (int i = 0; i < 100; i++) {
 		char *verb dr_cleanup(dr_freep) = NULL;
 		char *file dr_cleanup(dr_freep) = NULL;
 		uint64_t files = 0;
@@ -285,8 +305,13 @@ static void apply_requests(struct dr_daemon *daemon)
 		}
 		dr_log(DR_LOG_INFO, "request-applied", "request=%s files=%" PRIu64, verb, files);
 		/* First the new state, then the request goes: who looks at both sees one of them. */
-		dr_daemon_sample(daemon, dr_now_ns());
+		if (dr_daemon_sample(daemon, dr_now_ns()) < 0) {
+			return;
+		}
 		dr_folder_request_done(&daemon->folder, file);
+		if (daemon->work) {
+			dr_work_wake(daemon->work);
+		}
 	}
 }
 
@@ -368,14 +393,14 @@ static void advance(struct dr_daemon *daemon)
 		dr_log(DR_LOG_INFO, "round-begins",
 			"round=%" PRId64 " next=\"the sources are scanned again\"",
 			dr_reply_int(reply, 1));
-		dr_daemon_sample(daemon, dr_now_ns());
+		(void)!dr_daemon_sample(daemon, dr_now_ns());
 		dr_work_wake(daemon->work);
 		break;
 	case 3:
 		daemon->over = true;
 		break;
 	case 4: /* our idea of the round was old */
-		dr_daemon_sample(daemon, dr_now_ns());
+		(void)!dr_daemon_sample(daemon, dr_now_ns());
 		daemon->drained = true;
 		break;
 	default:
@@ -404,7 +429,8 @@ void dr_lead_tick(struct dr_daemon *daemon, uint64_t now)
 {
 	if (now - daemon->sample_ns >= SAMPLE_NS) {
 		daemon->sample_ns = now;
-		dr_daemon_sample(daemon, now);
+		(void)!dr_daemon_sample(daemon, now); /* tried again in a second */
+		apply_requests(daemon);
 	}
 	if (now - daemon->retry_ns >= RETRY_NS) {
 		daemon->retry_ns = now;
@@ -461,22 +487,24 @@ static int write_leftovers(struct dr_daemon *daemon)
 	return r;
 }
 
-void dr_lead_finish(struct dr_daemon *daemon)
+int dr_lead_finish(struct dr_daemon *daemon)
 {
 	json_t *status = NULL;
 	int r = write_leftovers(daemon);
 
-	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "leftovers-not-written", "errno=%d", -r);
+	if (r == 0) {
+		r = dr_control_status(daemon->store, daemon->spec, &status);
 	}
-	r = dr_control_status(daemon->store, daemon->spec, &status);
+	if (r == 0) {
+		r = write_status(daemon, status);
+	}
 	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "last-status-not-written",
-			"errno=%d next=\"the next daemon writes it\"", -r);
-		return;
+		dr_log(DR_LOG_ERROR, "end-not-written", "errno=%d next=\"tried again\"", -r);
+		json_decref(status);
+		return r;
 	}
 	dr_log(DR_LOG_INFO, "campaign-over", "campaign=%s state=%s", daemon->spec->name,
 		json_string_value(json_object_get(status, "state")));
-	write_status(daemon, status);
 	keep_status(daemon, status);
+	return 0;
 }

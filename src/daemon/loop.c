@@ -95,30 +95,48 @@ static int follow_begin(struct dr_daemon *daemon)
 	return r < 0 ? 0 : 1;
 }
 
+/* Whether status.json tells a final state of this leadership or a later one, and nobody asked for more since. */
+static bool end_is_written(struct dr_daemon *daemon)
+{
+	json_t *status = NULL;
+
+	/* In this order: a leader writes the new state before it removes the request. */
+	if (dr_folder_retry_requested(&daemon->folder) ||
+		dr_folder_read_json(&daemon->folder, "status.json", &status) < 0) {
+		return false;
+	}
+	const char *state = json_string_value(json_object_get(status, "state"));
+	bool over = state && dr_state_is_final(state) &&
+		    (uint64_t)json_integer_value(json_object_get(status, "epoch")) >= daemon->epoch;
+
+	json_decref(status);
+	return over;
+}
+
+/* What passes by itself, or with the next leader; all else ends this process. */
+static bool is_passing(int error)
+{
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -ESTALE || error == -ENOMEM ||
+	       error == -EINTR;
+}
+
 /* Without a server: is the campaign over, is there a leader, may we lead? */
 static void elect(struct dr_daemon *daemon)
 {
 	int r = follow_begin(daemon);
 
 	if (r == 0) {
-		json_t *status = NULL;
-
-		if (!dr_folder_retry_requested(&daemon->folder) &&
-			dr_folder_read_json(&daemon->folder, "status.json", &status) == 0) {
-			const char *state = json_string_value(json_object_get(status, "state"));
-			bool over = state && dr_state_is_final(state) &&
-				    (uint64_t)json_integer_value(
-					    json_object_get(status, "epoch")) >= daemon->epoch;
-
-			json_decref(status);
-			if (over) {
-				daemon->over = true;
-				return;
-			}
+		if (end_is_written(daemon)) {
+			daemon->over = true;
+			return;
 		}
 		r = dr_lead_begin(daemon);
 	}
-	if (r < 0) {
+	if (is_passing(r)) {
+		dr_log_limited(10, DR_LOG_WARNING, "cannot-lead",
+			"campaign=%s error=%s next=\"tries again\"", daemon->spec->name,
+			strerrorname_np(-r));
+	} else if (r < 0) {
 		dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"",
 			daemon->spec->name, -r, strerrordesc_np(-r));
 		give_up(daemon, r == -EADDRINUSE && daemon->redis_port_is_fatal ? 2 : 1);
@@ -156,9 +174,10 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 	bool dry_run = strcmp(dr_reply_str(reply, 3, NULL), "1") == 0;
 
 	if (!daemon->work && !daemon->stop && !dr_state_is_final(state)) {
-		if (daemon->wants_dry_run && !dry_run) {
-			dr_log(DR_LOG_ERROR, "not-a-dry-run",
-				"campaign=%s next=\"start without --dry-run\"", daemon->spec->name);
+		if (daemon->wants_dry_run != dry_run && !daemon->spec->dry_run) {
+			dr_log(DR_LOG_ERROR, "other-mode",
+				"campaign=%s next=\"start %s --dry-run\"", daemon->spec->name,
+				dry_run ? "with" : "without");
 			give_up(daemon, 2);
 			return;
 		}
@@ -190,7 +209,9 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 		dr_work_set_running(daemon->work, strcmp(state, "running") == 0);
 	}
 	if (dr_state_is_final(state)) {
-		daemon->over = true;
+		/* A follower stays until the end is written down: the leader may die over it. */
+		daemon->over = daemon->role == DR_LEADER || end_is_written(daemon);
+		daemon->ending = !daemon->over;
 	}
 }
 
@@ -271,7 +292,7 @@ static int tend(struct dr_daemon *daemon, uint64_t now)
 		daemon->role == DR_LEADER || claim_ns / 4 < BEAT_NS ? BEAT_NS / 2 : claim_ns / 4;
 	int r = 0;
 
-	if (now - daemon->beat_ns >= BEAT_NS) {
+	if (now - daemon->beat_ns >= (daemon->ending ? BEAT_NS / 10 : BEAT_NS)) {
 		daemon->beat_ns = now;
 		r = beat(daemon, false);
 		if (r == 0 && daemon->work) {
@@ -324,7 +345,7 @@ static void turn(struct dr_daemon *daemon)
 
 		if (now - daemon->sample_ns >= (asked ? BEAT_NS : FOLLOWER_SAMPLE_NS)) {
 			daemon->sample_ns = now;
-			dr_daemon_sample(daemon, now);
+			(void)!dr_daemon_sample(daemon, now); /* tried again with the next */
 		}
 	}
 }
@@ -378,6 +399,9 @@ int dr_daemon_run(struct dr_daemon *daemon)
 {
 	while (!daemon->stop && !daemon->over) {
 		turn(daemon);
+		if (daemon->over && daemon->role == DR_LEADER && dr_lead_finish(daemon) < 0) {
+			daemon->over = false; /* heard again with the next beat */
+		}
 		if (!daemon->stop && !daemon->over) {
 			wait_for_events(daemon);
 		}
@@ -391,16 +415,14 @@ int dr_daemon_run(struct dr_daemon *daemon)
 		dr_link_stop_at(daemon->link, dr_now_ns() + LEAVE_NS);
 		dr_work_stop(daemon->work);
 	}
-	if (daemon->role == DR_LEADER && daemon->over) {
-		dr_lead_finish(daemon);
-	}
 	if (daemon->role != DR_NO_ROLE && beat(daemon, true) < 0) {
 		dr_log(DR_LOG_DEBUG, "left-without-a-word", "next=\"the record expires\"");
 	}
 	if (daemon->role == DR_LEADER && daemon->over) {
 		wait_for_followers(daemon);
 	} else if (daemon->role == DR_LEADER) {
-		dr_daemon_sample(daemon, dr_now_ns()); /* what status shows while nobody runs */
+		(void)!dr_daemon_sample(
+			daemon, dr_now_ns()); /* what status shows while nobody runs */
 	}
 	dr_lead_end(daemon);
 	dr_http_stop(daemon->http);

@@ -284,6 +284,8 @@ static int run(struct dr_daemon *daemon, const struct arguments *args)
 	if (set_signals(daemon) != 0) {
 		return complain("signals cannot be set up: %s", strerrordesc_np(errno));
 	}
+	daemon->host = dr_process_host();
+	daemon->process = dr_process_name(daemon->host);
 	status = open_file_system(daemon);
 	if (status == 0) {
 		status = check_machine(daemon);
@@ -291,8 +293,6 @@ static int run(struct dr_daemon *daemon, const struct arguments *args)
 	if (status != 0) {
 		return status;
 	}
-	daemon->host = dr_process_host();
-	daemon->process = dr_process_name(daemon->host);
 	daemon->link = dr_link_new();
 	daemon->store = dr_store_new(daemon->link);
 	daemon->started_ms = dr_wall_ms();

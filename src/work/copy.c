@@ -26,7 +26,8 @@ static ssize_t read_whole(struct dr_file *file, uint8_t *buffer, size_t len, uin
 	return (ssize_t)have;
 }
 
-static int copy_extent(const struct dr_copy *copy, uint64_t start, uint64_t end, uint32_t *ret_ost)
+static int copy_extent(const struct dr_copy *copy, uint64_t start, uint64_t end, bool *ret_writing,
+	uint32_t *ret_ost)
 {
 	const struct dr_fs_driver *ops = copy->file->fs->ops;
 	uint64_t unflushed = 0;
@@ -50,6 +51,7 @@ static int copy_extent(const struct dr_copy *copy, uint64_t start, uint64_t end,
 		}
 		r = ops->vol_write(copy->vol, copy->buffer, len, off, ret_ost);
 		if (r < 0) {
+			*ret_writing = true;
 			return r;
 		}
 		off += len;
@@ -58,6 +60,7 @@ static int copy_extent(const struct dr_copy *copy, uint64_t start, uint64_t end,
 			unflushed = 0;
 			r = ops->vol_flush(copy->vol);
 			if (r < 0) {
+				*ret_writing = true;
 				return r;
 			}
 		}
@@ -65,7 +68,7 @@ static int copy_extent(const struct dr_copy *copy, uint64_t start, uint64_t end,
 	return 0;
 }
 
-int dr_copy_data(const struct dr_copy *copy, uint32_t *ret_ost)
+int dr_copy_data(const struct dr_copy *copy, bool *ret_writing, uint32_t *ret_ost)
 {
 	const struct dr_fs_driver *ops = copy->file->fs->ops;
 	uint64_t off = 0;
@@ -86,13 +89,16 @@ int dr_copy_data(const struct dr_copy *copy, uint32_t *ret_ost)
 		if (start >= end) {
 			break;
 		}
-		r = copy_extent(copy, start, end, ret_ost);
+		r = copy_extent(copy, start, end, ret_writing, ret_ost);
 		if (r < 0) {
 			return r;
 		}
 		off = end;
 	}
-	return ops->vol_truncate(copy->vol, copy->size);
+	int r = ops->vol_truncate(copy->vol, copy->size);
+
+	*ret_writing = r < 0;
+	return r;
 }
 
 int dr_copy_verify(const struct dr_copy *copy)

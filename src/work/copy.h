@@ -24,10 +24,10 @@ struct dr_copy {
  * Copies all data of a file into its volatile: every byte up to size; holes stay holes. A short read is an error until
  * the size is reached. The lease is looked at before every buffer. Nothing is certain to be on the disks when it
  * returns: dr_fs_driver.vol_sync is for that.
- * @error ECANCELED the lease was lost; EIO the file gave less than its size; ENOSPC with *ret_ost the full OST;
- *        others of the driver and of tick
+ * @error ECANCELED the lease was lost; EIO the file gave less than its size; others of the driver and of tick. After an
+ *        error of the volatile's side *ret_writing is true, and *ret_ost the OST where the driver knows it
  */
-dr_nodiscard int dr_copy_data(const struct dr_copy *copy, uint32_t *ret_ost);
+dr_nodiscard int dr_copy_data(const struct dr_copy *copy, bool *ret_writing, uint32_t *ret_ost);
 
 /* Reads the volatile back and compares it with the file. @error EILSEQ they differ; ECANCELED */
 dr_nodiscard int dr_copy_verify(const struct dr_copy *copy);

@@ -41,13 +41,17 @@ struct group {
 
 static void end_move(struct move *move)
 {
-	if (move->vol) {
-		move->e->fs->ops->vol_close(move->vol);
-		move->vol = NULL;
+	/* Taken first: a driver that waits in its close calls tick_leases(), which looks at this very move. */
+	struct dr_vol *vol = move->vol;
+	struct dr_file *source = move->source;
+
+	move->vol = NULL;
+	move->source = NULL;
+	if (vol) {
+		move->e->fs->ops->vol_close(vol);
 	}
-	if (move->source) {
-		move->e->fs->ops->file_close(move->source);
-		move->source = NULL;
+	if (source) {
+		move->e->fs->ops->file_close(source);
 	}
 	if (move->placed) {
 		dr_targets_done(move->e->targets, move->placed, move->st.size);
@@ -345,7 +349,8 @@ static int copy(struct group *group, struct move *move)
 			.tick = tick,
 			.ctx = group,
 		};
-		int r = dr_copy_data(&job, &ost);
+		bool writing = false;
+		int r = dr_copy_data(&job, &writing, &ost);
 		if (r == 0) {
 			return 1;
 		}
@@ -353,11 +358,11 @@ static int copy(struct group *group, struct move *move)
 			end_move(move);
 			return r;
 		}
-		if (r != -ENOSPC || ost == UINT32_MAX) {
-			conclude_error(move, DR_STEP_COPY, r);
+		if (!writing || r == -ECANCELED || ost == UINT32_MAX) {
+			conclude_error(move, writing ? DR_STEP_WRITE : DR_STEP_COPY, r);
 			return 0;
 		}
-		/* A target filled up under way: all of the file goes elsewhere. */
+		/* A target filled up, or fails: all of the file goes elsewhere. */
 		dr_targets_avoid(e->targets, ost);
 		e->fs->ops->vol_close(move->vol);
 		move->vol = NULL;
@@ -365,7 +370,7 @@ static int copy(struct group *group, struct move *move)
 		dr_layout_free(move->placed);
 		move->placed = NULL;
 	}
-	conclude_error(move, DR_STEP_COPY, -ENOSPC);
+	conclude_error(move, DR_STEP_WRITE, -ENOSPC);
 	return 0;
 }
 

@@ -79,6 +79,9 @@ static int run(struct job *job, struct dr_evacuation *evacuation)
 			count(worker, outcomes, taken);
 			job->done += taken;
 		}
+		if (dr_claim_is_lost(&worker->work->claims, claim)) {
+			return 0;
+		}
 		bool yield = dr_worker_should_yield(worker);
 
 		bool idle =

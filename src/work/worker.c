@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "campaign/control.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -93,6 +94,11 @@ static void *worker_main(void *arg)
 			r = worker->job == DR_JOB_SCAN ? dr_scan_job(worker, &claim)
 						       : dr_move_job(worker, &claim);
 			dr_worker_show(worker, NULL, 0, NULL, 0);
+			if (r == -EBADMSG) {
+				/* Whoever takes it cannot read it either: a person must know. */
+				r = dr_control_fail(worker->store,
+					"a job in the queue cannot be read: see the daemon's log");
+			}
 		}
 		if (r < 0 && r != -ECANCELED) {
 			dr_log_limited(10, DR_LOG_ERROR, "job-failed",
