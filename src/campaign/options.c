@@ -148,7 +148,7 @@ void dr_options_init(struct dr_options *options)
 {
 	*options = (struct dr_options){
 		.base_path = dr_xstrdup("/var/lib/drover"),
-		.scan_batch_size = 500,
+		.scan_batch_size = 1000,
 		.chunk_bytes = 1024 * MIB,
 		.redis_startup_timeout = 30,
 		.redis_port = 6379,

@@ -472,10 +472,15 @@ static void finish_group(struct group *group)
 size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *files, size_t n,
 	struct dr_outcome *outcomes)
 {
-	struct group group = { .e = e };
+	struct group
+		group; /* its moves are set one by one: clearing all of them costs more than a small file's look */
 	uint64_t started = 0, bytes = 0;
 	size_t taken = 0;
 
+	group.e = e;
+	group.n = 0;
+	group.in_hand = NULL;
+	group.ticked_ns = 0;
 	dr_fs_wait = (struct dr_fs_wait){ .fn = tick_leases, .ctx = &group };
 	while (taken < n && group.n < GROUP_FILES && bytes < GROUP_BYTES) {
 		const struct dr_chunk_file *file = &files[taken];
