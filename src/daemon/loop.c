@@ -212,6 +212,8 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 		/* A follower stays until the end is written down: the leader may die over it. */
 		daemon->over = daemon->role == DR_LEADER || end_is_written(daemon);
 		daemon->ending = !daemon->over;
+	} else {
+		daemon->ending = false; /* somebody asked for more */
 	}
 }
 
