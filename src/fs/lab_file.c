@@ -295,7 +295,10 @@ static int copy_range(struct make *make, uint8_t *buf, uint64_t off, uint64_t en
 
 static int copy_data(struct make *make)
 {
-	uint8_t *buf dr_cleanup(dr_freep) = make->size ? dr_xcalloc(1, COPY_BYTES) : NULL;
+	uint8_t *buf dr_cleanup(dr_freep) =
+		make->size ? dr_xrealloc(NULL,
+				     (size_t)(make->size < COPY_BYTES ? make->size : COPY_BYTES))
+			   : NULL;
 	uint64_t off = 0, start, end;
 	while (off < make->size) {
 		int r = dr_local_next_data(make->src_fd, off, make->size, &start, &end);

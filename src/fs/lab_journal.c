@@ -22,7 +22,8 @@
  */
 #define JOURNAL_MAGIC 0x4c4e524a42414c44ull
 #define JOURNAL_HEAD ((size_t)4096)
-#define JOURNAL_SLOTS 65536u
+#define JOURNAL_SLOTS                                                                              \
+	8192u /* volatiles at once: 128 movers with full groups; the mapping is a gigabyte of addresses */
 #define SLOT_STRIDE ((sizeof(struct dr_lab_slot) + 4095) / 4096 * 4096)
 #define JOURNAL_BYTES (JOURNAL_HEAD + (off_t)JOURNAL_SLOTS * (off_t)SLOT_STRIDE)
 #define NAME_SIZE 160
