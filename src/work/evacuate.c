@@ -13,6 +13,7 @@
 #define GROUP_NS                                                                                   \
 	50000000ull /* a group that took longer to copy is closed, for its leases are held meanwhile */
 #define TICK_NS 50000000ull
+#define CALL_NS 500000000ull   /* after which no further file is taken */
 #define FLUSH_BYTES (8u << 20) /* of a large file: its sync then waits for little */
 #define PLACE_TRIES 64
 #define OTHER_MOVER_NS 2000000000ull
@@ -474,7 +475,7 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 {
 	struct group
 		group; /* its moves are set one by one: clearing all of them costs more than a small file's look */
-	uint64_t started = 0, bytes = 0;
+	uint64_t began = dr_now_ns(), started = 0, bytes = 0;
 	size_t taken = 0;
 
 	group.e = e;
@@ -483,6 +484,12 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 	group.ticked_ns = 0;
 	dr_fs_wait = (struct dr_fs_wait){ .fn = tick_leases, .ctx = &group };
 	while (taken < n && group.n < GROUP_FILES && bytes < GROUP_BYTES) {
+		/* Files that fail slowly one by one must not keep the books, a pause or a stop waiting. */
+		if (taken > 0 &&
+			(dr_now_ns() - began > CALL_NS ||
+				(e->stop && atomic_load_explicit(e->stop, memory_order_relaxed)))) {
+			break;
+		}
 		const struct dr_chunk_file *file = &files[taken];
 		struct move *move = &group.moves[group.n];
 
@@ -511,6 +518,7 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 		group.n++;
 		group.in_hand = move;
 		r = copy(&group, move);
+		group.in_hand = NULL; /* from here on it waits like the others */
 		if (r < 0) {
 			group.n--;
 			taken--;
