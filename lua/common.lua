@@ -2,6 +2,8 @@
 -- the connection. All key names of drover stand here and nowhere else.
 local P = KEYS[1]
 local META = P .. 'meta'         -- hash: id epoch state reason phase round dry_run ... of the campaign
+local LEADER = P .. 'leader'     -- string that expires: who leads (external servers; embedded ones have a lock)
+local CAMPAIGNS = 'drover:campaigns' -- set: names of the campaigns of an external server
 local LEDGER = P .. 'ledger'     -- hash: the counts
 local OSTS = P .. 'osts'         -- hash: files:I, bytes:I moved off source I; row:I failures in a row
 local REASONS = P .. 'reasons'   -- hash: class/step/errno -> files, as they were settled
@@ -17,6 +19,20 @@ local function stream(kind) return P .. kind end             -- scan, move: the 
 local function progress(kind) return P .. kind .. ':progress' end
 local function returned(kind) return P .. kind .. ':returned' end -- list: entries that FREE holds
 local function left(class) return P .. 'left:' .. class end  -- zset: number:files:attempt by due time, ms
+
+-- All that a campaign has but META, and a new start of it.
+local function wipe()
+  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, ERRORS, left('new'),
+    left('busy'), left('changed'), left('refused'), left('no_space'), left('failed'))
+  for _, kind in ipairs({ 'scan', 'move' }) do
+    redis.call('UNLINK', stream(kind), progress(kind), returned(kind))
+  end
+end
+
+local function make_queues()
+  redis.call('XGROUP', 'CREATE', stream('scan'), GROUP, '0', 'MKSTREAM')
+  redis.call('XGROUP', 'CREATE', stream('move'), GROUP, '0', 'MKSTREAM')
+end
 
 local CLASSES = { 'busy', 'changed', 'refused', 'no_space', 'failed' }
 
@@ -49,6 +65,32 @@ local function remaining(id)
     end
   end
   return 0
+end
+
+-- Idle times and due times were told by another machine's clock, or by this one before it slept.
+local function new_clock()
+  for _, kind in ipairs({ 'scan', 'move' }) do
+    local from = '-'
+    while true do
+      local page = redis.call('XPENDING', stream(kind), GROUP, from, '+', 500)
+      for _, e in ipairs(page) do
+        redis.call('XCLAIM', stream(kind), GROUP, e[2], 0, e[1], 'JUSTID')
+      end
+      if #page < 500 then break end
+      from = '(' .. page[#page][1]
+    end
+  end
+  local now = now_ms()
+  local shift = now - tonumber(redis.call('HGET', META, 'clock') or now)
+  if shift ~= 0 then
+    for _, class in ipairs({ 'busy', 'changed' }) do
+      for _, m in ipairs(redis.call('ZRANGEBYSCORE', left(class), '-inf', '(inf')) do
+        redis.call('ZINCRBY', left(class), shift, m)
+      end
+    end
+  end
+  redis.call('HSET', META, 'clock', now)
+  redis.call('HDEL', META, 'hungry:scan', 'hungry:move')
 end
 
 -- A claim goes back to the queue; its holder's token is void from now on.

@@ -6,7 +6,10 @@ local who, id = ARGV[2], ARGV[3]
 if not stands('scan', id, who, ARGV[4]) then return { 0 } end
 local key = progress('scan')
 local seq = tonumber(ARGV[5])
-if tonumber(redis.call('HGET', key, id .. ':seq') or 0) < seq then
+local at_seq = tonumber(redis.call('HGET', key, id .. ':seq') or 0)
+-- A server that took over from another may have lost the settle before this one: then all since is found again.
+if seq > at_seq + 1 then return { 0 } end
+if seq > at_seq then
   local at = 11
   local n_errors = tonumber(ARGV[at])
   -- A settle that queues files may be refused when memory is full; one that only frees must not be.

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "campaign/chunk.h"
+#include "campaign/frontier.h"
 #include "store/scripts.h"
 
 #include <inttypes.h>
@@ -428,30 +429,81 @@ char *dr_control_prefix(const struct dr_spec *spec)
 	return dr_xasprintf("drover:%s:", spec->name);
 }
 
+void dr_control_put_frontiers(
+	const struct dr_spec *spec, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs)
+{
+	struct dr_buf *bufs =
+		dr_xcalloc(spec->n_scan_paths ? spec->n_scan_paths : 1, sizeof(*bufs));
+
+	for (size_t i = 0; i < spec->n_scan_paths; i++) {
+		struct dr_frontier frontier = { .round = round };
+
+		dr_frontier_push(&frontier, spec->scan_paths[i].bytes, spec->scan_paths[i].len, 0);
+		dr_frontier_encode(&frontier, 0, 1, &bufs[i]);
+		dr_frontier_fini(&frontier);
+		dr_args_bytes(args, bufs[i].data, bufs[i].len);
+	}
+	*ret_bufs = bufs;
+}
+
+void dr_control_free_frontiers(const struct dr_spec *spec, struct dr_buf *bufs)
+{
+	for (size_t i = 0; i < spec->n_scan_paths; i++) {
+		dr_buf_fini(&bufs[i]);
+	}
+	free(bufs);
+}
+
+/* A script that takes one word and the scan paths. */
+static int begin(struct dr_store *store, const struct dr_spec *spec, struct dr_script *script,
+	const char *word)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+	struct dr_buf *bufs;
+
+	dr_args_str(&args, word);
+	dr_control_put_frontiers(spec, 0, &args, &bufs);
+	int r = dr_store_run(store, script, &args, false, &reply);
+
+	dr_control_free_frontiers(spec, bufs);
+	return r;
+}
+
+int dr_control_prime(struct dr_store *store, const struct dr_spec *spec, bool dry_run)
+{
+	return begin(store, spec, &dr_script_prime, dry_run ? "1" : "0");
+}
+
+int dr_control_reprime(struct dr_store *store, const struct dr_spec *spec)
+{
+	return begin(store, spec, &dr_script_reprime, spec->id);
+}
+
 /* A store with a link of its own, which lives as long as the process: for commands, which are short. */
 int dr_control_connect(
 	const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store)
 {
 	struct dr_leader_info info = { 0 };
-	int r = dr_folder_leader(folder, &info);
-
-	if (r == -ENOENT) {
-		return -ENOTCONN;
-	}
-	if (r < 0) {
-		return r;
-	}
 	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(spec);
-	const struct dr_endpoint endpoint = {
-		.host = info.address,
-		.port = info.port,
-		.password = info.password,
+	struct dr_endpoint endpoint = {
+		.url = folder->engine,
 		.prefix = prefix,
 		.campaign = spec->id,
-		.epoch = info.epoch,
 	};
 	static struct dr_link *link;
 
+	if (!folder->engine) {
+		int r = dr_folder_leader(folder, &info);
+
+		if (r < 0) {
+			return r == -ENOENT ? -ENOTCONN : r;
+		}
+		endpoint.host = info.address;
+		endpoint.port = info.port;
+		endpoint.password = info.password;
+		dr_epoch_text(info.epoch, NULL, endpoint.epoch);
+	}
 	if (!link) {
 		link = dr_link_new();
 	}
@@ -459,12 +511,14 @@ int dr_control_connect(
 	dr_leader_info_fini(&info);
 	struct dr_store *store = dr_store_new(link);
 	json_t *status = NULL;
+	int r = dr_control_status(store, spec, &status);
 
-	r = dr_control_status(store, spec, &status);
 	json_decref(status);
 	if (r < 0) {
 		dr_store_free(store);
-		return r == -ESTALE || r == -EACCES ? -ENOTCONN : r;
+		/* A port that another campaign's server has now refuses an old password. */
+		return r == -ESTALE || r == -EAGAIN || (r == -EACCES && !folder->engine) ? -ENOTCONN
+											 : r;
 	}
 	*ret_store = store;
 	return 0;
@@ -508,6 +562,9 @@ int dr_control_status_any(const struct dr_folder *folder, json_t **ret_status)
 		return 0;
 	}
 	r = dr_folder_read_json(folder, "status.json", &status);
+	if (r == -ENOENT && folder->engine) {
+		return -ENOTCONN; /* only its server knows */
+	}
 	if (r == -ENOENT) {
 		status = status_created(spec);
 		r = 0;

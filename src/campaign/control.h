@@ -2,7 +2,7 @@
 #ifndef DR_CAMPAIGN_CONTROL_H
 #define DR_CAMPAIGN_CONTROL_H
 
-#include "campaign/folder.h"
+#include "campaign/leadership.h"
 #include "store/store.h"
 
 /*
@@ -42,6 +42,14 @@ dr_nodiscard int dr_control_resume(struct dr_store *store);
 dr_nodiscard int dr_control_fail(struct dr_store *store, const char *reason);
 /* The prefix of the campaign's keys, malloc'ed. */
 char *dr_control_prefix(const struct dr_spec *spec);
+/* Starts a campaign that was never started: puts its scan paths into the queue. */
+dr_nodiscard int dr_control_prime(struct dr_store *store, const struct dr_spec *spec, bool dry_run);
+/* Forgets all counts and jobs, and begins with the scan paths again. What workers hold is refused at their next settle. */
+dr_nodiscard int dr_control_reprime(struct dr_store *store, const struct dr_spec *spec);
+/* The scan paths as frontiers of a round, appended to the arguments; free with dr_control_free_frontiers() after the call. */
+void dr_control_put_frontiers(
+	const struct dr_spec *spec, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs);
+void dr_control_free_frontiers(const struct dr_spec *spec, struct dr_buf *bufs);
 
 /*
  * Puts leftovers back into the move queue: those of the classes named ("busy,changed" or "refused,no_space,failed").
@@ -60,7 +68,8 @@ dr_nodiscard int dr_control_leftovers(struct dr_store *store, const struct dr_sp
 	uint64_t max, dr_leftover_fn *fn, void *ctx);
 
 /*
- * Connects to the running campaign's server for commands. @error ENOTCONN no leader answers
+ * Connects to the running campaign's server for commands. @error ENOTCONN no leader answers; EACCES its secret, or a
+ * password, is refused to us
  */
 dr_nodiscard int dr_control_connect(
 	const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store);

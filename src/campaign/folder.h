@@ -3,14 +3,17 @@
 #define DR_CAMPAIGN_FOLDER_H
 
 #include "campaign/spec.h"
+#include "store/url.h"
 
 /*
- * A campaign's folder, base_path/NAME/:
+ * A campaign's folder, base_path/NAME/. All hosts share it; where the site's own server has the queue, each host may have
+ * its own, with campaign.json and logs/ in it:
  *   campaign.json   the spec
- *   leader.lock     held by the leader and its server; never unlinked
+ *   leader.lock     held by the leader and its server; never unlinked. leader.lock.N after the Nth take-over
  *   leader.info     JSON: host, pid, address, port, epoch, version; replaced atomically
  *   secret          password of the running server, mode 0600
- *   epoch-N/        the server's append-only file; one a leadership
+ *   epoch-N/        the server's append-only file; one a leadership. Its file "alive" changes every second while it leads
+ *   set-aside-epoch-N/  the same, given up by reprime
  *   status.json     the last status that a leader wrote, see dr_status_json()
  *   leftovers.jsonl what is left and why, a line a file, when the campaign is over
  *   requests/       commands given while no daemon ran, for the next one
@@ -19,6 +22,8 @@
 struct dr_folder {
 	char *path;
 	int fd; /* of the directory */
+	const struct dr_url *
+		engine; /* lent: the site's own server, which has the queue; NULL: an embedded one has it */
 };
 
 /* @error ENOENT no such campaign */
@@ -37,25 +42,6 @@ dr_nodiscard int dr_folder_read_json(
 	const struct dr_folder *folder, const char *file, json_t **ret_json);
 dr_nodiscard int dr_folder_write_json(
 	const struct dr_folder *folder, const char *file, const json_t *json);
-
-struct dr_leader_info {
-	char *host;    /* bare name */
-	char *address; /* to connect to */
-	uint16_t port;
-	uint64_t epoch;
-	uint64_t pid;
-	char *password;
-};
-/* leader.info and the secret. @error ENOENT nobody leads or led; EACCES the secret is not ours to read */
-dr_nodiscard int dr_folder_leader(const struct dr_folder *folder, struct dr_leader_info *ret_info);
-void dr_leader_info_fini(struct dr_leader_info *info);
-dr_nodiscard int dr_folder_set_leader(
-	const struct dr_folder *folder, const struct dr_leader_info *info);
-/* After this no leader is announced. */
-void dr_folder_clear_leader(const struct dr_folder *folder);
-
-/* Takes the leader's lock without waiting. @return the descriptor. @error EAGAIN held by another */
-dr_nodiscard int dr_folder_lock(const struct dr_folder *folder);
 
 /*
  * Requests: "pause", "resume", "retry-skipped", "retry-failed", "retry-class-C" (one class alone), left for the next leader in order.

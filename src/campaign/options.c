@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "campaign/options.h"
 
+#include "base/fdio.h"
 #include "base/log.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#define PASSWORD_MAX 4096u /* bytes */
 
 static int check_base_path(const char *value, const char **ret_why)
 {
@@ -20,6 +25,11 @@ static bool address_ok(const char *s)
 {
 	struct in6_addr any;
 	return inet_pton(AF_INET, s, &any) == 1 || inet_pton(AF_INET6, s, &any) == 1;
+}
+
+static int check_file(const char *value, const char **ret_why)
+{
+	return check_base_path(value, ret_why);
 }
 
 static int check_address(const char *value, const char **ret_why)
@@ -124,6 +134,14 @@ const struct dr_conf_option dr_option_table[] = {
 	{ "redis_startup_timeout", DR_CONF_SECONDS, FIELD(redis_startup_timeout), 1, 86400 },
 	{ "redis_port", DR_CONF_U64, FIELD(redis_port), 1, 65535 },
 	{ "redis_maxmemory", DR_CONF_SIZE, FIELD(redis_maxmemory), 16 * MIB, INT64_MAX },
+	{ "redis_url", DR_CONF_STRING, FIELD(redis_url) },
+	{ "redis_password_file", DR_CONF_STRING, FIELD(redis_password_file), .check = check_file },
+	{ "sentinel_password_file", DR_CONF_STRING, FIELD(sentinel_password_file),
+		.check = check_file },
+	{ "redis_tls_ca", DR_CONF_STRING, FIELD(redis_tls_ca), .check = check_file },
+	{ "redis_tls_cert", DR_CONF_STRING, FIELD(redis_tls_cert), .check = check_file },
+	{ "redis_tls_key", DR_CONF_STRING, FIELD(redis_tls_key), .check = check_file },
+	{ "folder_timeout", DR_CONF_SECONDS, FIELD(folder_timeout), 2, 86400 },
 	{ "metrics_port", DR_CONF_U64, FIELD(metrics_port), 0, 65535 },
 	{ "metrics_bind_address", DR_CONF_STRING, FIELD(metrics_bind_address),
 		.check = check_address },
@@ -153,6 +171,7 @@ void dr_options_init(struct dr_options *options)
 		.redis_startup_timeout = 30,
 		.redis_port = 6379,
 		.redis_maxmemory = 1024 * MIB,
+		.folder_timeout = 10,
 		.metrics_port = 9188,
 		.metrics_bind_address = dr_xstrdup("127.0.0.1"),
 		.log_level = dr_xstrdup("info"),
@@ -175,7 +194,95 @@ void dr_options_fini(struct dr_options *options)
 	free(options->lfs_migrate_command);
 	free(options->log_level);
 	free(options->retry_delays);
+	if (options->redis_url) {
+		explicit_bzero(options->redis_url, strlen(options->redis_url));
+	}
+	free(options->redis_url);
+	free(options->redis_password_file);
+	free(options->sentinel_password_file);
+	free(options->redis_tls_ca);
+	free(options->redis_tls_cert);
+	free(options->redis_tls_key);
+	if (options->engine) {
+		dr_url_fini(options->engine);
+		free(options->engine);
+	}
 	*options = (struct dr_options){ 0 };
+}
+
+static int refuse_readable(const char *path, char **ret_message)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & 077) != 0) {
+		*ret_message = dr_xasprintf(
+			"%s holds a password, and others than its owner can read it: chmod 600 it",
+			path);
+		return -EPERM;
+	}
+	return 0;
+}
+
+/* The file's first line, malloc'ed. */
+static int read_password(const char *path, char **ret_password, char **ret_message)
+{
+	struct dr_buf text = { 0 };
+	int r = dr_read_file(AT_FDCWD, path, PASSWORD_MAX, &text);
+
+	if (r < 0) {
+		*ret_message = dr_xasprintf("%s: %s", path, strerrordesc_np(-r));
+	} else {
+		r = refuse_readable(path, ret_message);
+	}
+	if (r == 0) {
+		char *line = dr_buf_cstr(&text);
+
+		line[strcspn(line, "\r\n")] = '\0';
+		free(*ret_password);
+		*ret_password = dr_xstrdup(line);
+	}
+	if (text.len > 0) {
+		explicit_bzero(text.data, text.len);
+	}
+	dr_buf_fini(&text);
+	return r;
+}
+
+static char *copy(const char *s)
+{
+	return s ? dr_xstrdup(s) : NULL;
+}
+
+/* Where the site's own server is, from all that the configuration says of it. */
+static int load_engine(struct dr_options *options, const char *path, char **ret_message)
+{
+	if (!options->redis_url || !options->redis_url[0]) {
+		return 0;
+	}
+	struct dr_url *url = dr_xcalloc(1, sizeof(*url));
+	dr_cleanup(dr_freep) char *why = NULL;
+	int r = dr_url_parse(options->redis_url, url, &why);
+
+	if (r < 0) {
+		free(url);
+		*ret_message = dr_xasprintf("%s: %s", path, why ? why : "redis_url is no URL");
+		return r;
+	}
+	options->engine = url;
+	if (url->password) {
+		r = refuse_readable(path, ret_message);
+	}
+	if (r == 0 && options->redis_password_file) {
+		r = read_password(options->redis_password_file, &url->password, ret_message);
+	}
+	if (r == 0 && options->sentinel_password_file) {
+		r = read_password(
+			options->sentinel_password_file, &url->sentinel_password, ret_message);
+	}
+	url->tls_ca = copy(options->redis_tls_ca);
+	url->tls_cert = copy(options->redis_tls_cert);
+	url->tls_key = copy(options->redis_tls_key);
+	return r;
 }
 
 static int load_one(struct dr_options *options, const char *path, char **ret_message)
@@ -183,10 +290,10 @@ static int load_one(struct dr_options *options, const char *path, char **ret_mes
 	char *message = NULL;
 	int r = dr_conf_read(path, dr_option_table, dr_option_count, options, &message);
 
-	if (r < 0) {
-		*ret_message =
-			message ? message : dr_xasprintf("%s: %s", path, strerrordesc_np(-r));
+	if (r == 0) {
+		return load_engine(options, path, ret_message);
 	}
+	*ret_message = message ? message : dr_xasprintf("%s: %s", path, strerrordesc_np(-r));
 	return r;
 }
 

@@ -3,6 +3,7 @@
 #define DR_CAMPAIGN_OPTIONS_H
 
 #include "base/conf.h"
+#include "store/url.h"
 
 /* What drover.conf says (drover.conf(5)), and what the daemon's command line may override. */
 struct dr_options {
@@ -12,7 +13,13 @@ struct dr_options {
 	uint64_t redis_startup_timeout; /* seconds */
 	uint64_t redis_port;            /* first choice */
 	uint64_t redis_maxmemory;       /* bytes */
-	uint64_t metrics_port;          /* first choice; 0: no status server */
+	uint64_t
+		folder_timeout; /* seconds without a write to the campaign's folder: then a leader ends its server */
+	/* A site's own server; NULL: each campaign has one of its own. */
+	char *redis_url, *redis_password_file, *sentinel_password_file;
+	char *redis_tls_ca, *redis_tls_cert, *redis_tls_key;
+	struct dr_url *engine; /* all of these in one, set by dr_options_load() */
+	uint64_t metrics_port; /* first choice; 0: no status server */
 	char *metrics_bind_address;
 	char *communication_subnet; /* "10.0.16.0/24"; NULL: loopback only */
 	char *lfs_migrate_command;
@@ -33,7 +40,8 @@ extern const size_t dr_option_count;
 void dr_options_init(struct dr_options *options); /* defaults */
 void dr_options_fini(struct dr_options *options);
 /*
- * Reads the file given, or the first of ./drover.conf, ~/.drover.conf, /etc/drover.conf that exists (none is fine).
+ * Reads the file given, or the first of ./drover.conf, ~/.drover.conf, /etc/drover.conf that exists (none is fine), and the
+ * files that it names for passwords. A file with a password that others can read is refused.
  * On an error *ret_message (malloc'ed) is one line for the user.
  */
 dr_nodiscard int dr_options_load(struct dr_options *options, const char *path, char **ret_message);

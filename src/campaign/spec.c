@@ -82,6 +82,9 @@ json_t *dr_spec_to_json(const struct dr_spec *spec)
 	json_object_set_new(
 		json, "exclude_names", paths_to_json(spec->exclude_names, spec->n_exclude_names));
 	json_object_set_new(json, "dry_run", json_boolean(spec->dry_run));
+	if (spec->external) {
+		json_object_set_new(json, "engine", json_string("external"));
+	}
 	json_object_set_new(json, "created_ms", json_integer((json_int_t)spec->created_ms));
 	return json;
 }
@@ -165,13 +168,17 @@ int dr_spec_from_json(const json_t *json, struct dr_spec **ret_spec)
 	const char *kind = json_string_value(json_object_get(json, "kind"));
 	const json_t *dry_run = json_object_get(json, "dry_run");
 	const json_t *created = json_object_get(json, "created_ms");
+	const json_t *engine = json_object_get(json, "engine");
 	size_t len;
 
 	if (json_integer_value(json_object_get(json, "format")) != SPEC_FORMAT || !kind ||
 		strcmp(kind, "evacuate") != 0 || !json_is_boolean(dry_run) ||
-		!json_is_integer(created) || json_integer_value(created) < 0) {
+		!json_is_integer(created) || json_integer_value(created) < 0 ||
+		(engine && (!json_is_string(engine) ||
+				   strcmp(json_string_value(engine), "external") != 0))) {
 		return -EBADMSG;
 	}
+	spec->external = engine != NULL;
 	spec->kind = DR_EVACUATE;
 	spec->dry_run = json_is_true(dry_run);
 	spec->created_ms = (uint64_t)json_integer_value(created);

@@ -33,6 +33,7 @@ struct dr_spec {
 	struct dr_path *exclude_names; /* "a" or "a/b": these components at any depth */
 	size_t n_exclude_names;
 	bool dry_run;
+	bool external; /* its queue is in the site's own server (redis_url) */
 	uint64_t created_ms;
 };
 

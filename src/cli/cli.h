@@ -28,7 +28,7 @@ struct cli {
 typedef int cli_fn(struct cli *cli, int argc, char **argv);
 
 cli_fn cli_start, cli_status, cli_list, cli_report, cli_wait, cli_run, cli_pause, cli_resume,
-	cli_retry_skipped, cli_retry_failed, cli_delete;
+	cli_retry_skipped, cli_retry_failed, cli_delete, cli_reprime, cli_takeover;
 
 /* Prints "drover: ..." as one line on stderr. @return CLI_BAD_INPUT */
 int cli_refuse(const char *fmt, ...) dr_printf(1, 2);
@@ -49,12 +49,18 @@ int cli_load(struct cli *cli);
 /* " --config FILE" for commands that are shown to be typed next, or ""; malloc'ed. */
 char *cli_config_words(const struct cli *cli);
 
+/* Asks on the terminal. @return whether the answer is yes */
+bool cli_confirm(const char *question);
+
 /* A campaign that is there. */
 struct cli_campaign {
 	struct dr_folder folder;
 	struct dr_spec *spec; /* NULL when not asked for */
 };
-/* Reads the configuration and opens the campaign; prints what is wrong. @return CLI_OK or CLI_BAD_INPUT */
+/*
+ * Reads the configuration and opens the campaign; prints what is wrong. Without want_spec the folder alone is opened, be
+ * campaign.json damaged. @return CLI_OK or CLI_BAD_INPUT
+ */
 int cli_open(struct cli *cli, const char *name, bool want_spec, struct cli_campaign *ret_campaign);
 void cli_campaign_fini(struct cli_campaign *campaign);
 

@@ -2,6 +2,7 @@
 #include "base/fdio.h"
 #include "base/text.h"
 #include "campaign/control.h"
+#include "campaign/engine.h"
 #include "cli/cli.h"
 
 #include <dirent.h>
@@ -126,22 +127,25 @@ int cli_open(struct cli *cli, const char *name, bool want_spec, struct cli_campa
 	if (r) {
 		return r;
 	}
-	dr_cleanup(dr_freep) char *word = cli_escape(name);
-	dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
-	r = dr_folder_open(cli->options.base_path, name, &campaign.folder);
-	if (r == -ENOENT) {
-		return cli_refuse("no campaign '%s' in %s", word, base);
-	}
-	if (r < 0) {
-		return cli_refuse("cannot open campaign '%s' in %s: %s%s", word, base,
-			cli_strerror(r), r == -EACCES ? " (root is needed)" : "");
-	}
 	if (want_spec) {
-		r = dr_folder_spec(&campaign.folder, &campaign.spec);
+		dr_cleanup(dr_freep) char *message = NULL;
+
+		r = dr_campaign_open(
+			&cli->options, name, &campaign.folder, &campaign.spec, &message);
 		if (r < 0) {
-			dr_folder_fini(&campaign.folder);
-			return cli_refuse("cannot read %s/%s/campaign.json: %s", base, word,
-				r == -EBADMSG ? "it is damaged" : cli_strerror(r));
+			dr_cleanup(dr_freep) char *text = cli_escape(message);
+			return cli_refuse("%s%s", text, r == -EACCES ? " (root is needed)" : "");
+		}
+	} else {
+		dr_cleanup(dr_freep) char *word = cli_escape(name);
+		dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
+
+		r = dr_folder_open(cli->options.base_path, name, &campaign.folder);
+		if (r < 0) {
+			return r == -ENOENT ? cli_refuse("no campaign '%s' in %s", word, base)
+					    : cli_refuse("cannot open campaign '%s' in %s: %s%s",
+						      word, base, cli_strerror(r),
+						      r == -EACCES ? " (root is needed)" : "");
 		}
 	}
 	*ret_campaign = campaign;
@@ -155,8 +159,24 @@ void cli_campaign_fini(struct cli_campaign *campaign)
 	campaign->spec = NULL;
 }
 
+/* From the site's own server, which alone knows. */
+static int engine_state(const struct dr_folder *folder, char **ret_state)
+{
+	json_t *status = NULL;
+	int r = dr_control_status_any(folder, &status);
+
+	if (r == 0) {
+		*ret_state = dr_xstrdup(cli_text(status, "state"));
+	}
+	json_decref(status);
+	return r;
+}
+
 int cli_folder_state(const struct dr_folder *folder, char **ret_state)
 {
+	if (folder->engine) {
+		return engine_state(folder, ret_state);
+	}
 	json_t *status = NULL;
 	/*
 	 * The requests first: a daemon writes the new state before it removes the request, so a final
@@ -194,4 +214,12 @@ int cli_exit_of(const char *state)
 		return CLI_LEFTOVERS;
 	}
 	return strcmp(state, DR_STATE_FAILED) == 0 ? CLI_FAILED : CLI_ERROR;
+}
+
+bool cli_confirm(const char *question)
+{
+	char answer[16] = "";
+
+	(void)fprintf(stderr, "%s [y/N] ", question);
+	return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fdio.h"
 #include "base/text.h"
+#include "campaign/engine.h"
 #include "cli/cli.h"
 
 #include <fcntl.h>
@@ -73,8 +74,17 @@ static int connect_live(
 	}
 	*ret_store = NULL;
 	if (r == -EACCES || r == -EPERM) {
+		return campaign->folder.engine
+			       ? cli_refuse(
+					 "the server of campaign '%s' refuses user, password or a permission",
+					 name)
+			       : cli_refuse(
+					 "the secret of campaign '%s' is not ours to read: root is needed",
+					 name);
+	}
+	if (campaign->folder.engine) {
 		return cli_refuse(
-			"the secret of campaign '%s' is not ours to read: root is needed", name);
+			"the server of campaign '%s' cannot be reached: %s", name, cli_strerror(r));
 	}
 	return CLI_OK;
 }
@@ -241,7 +251,9 @@ static int retry(struct cli *cli, const struct control_args *args, const char *c
 	}
 	r = connect_live(&campaign, args->name, &store);
 	if (r == CLI_OK) {
-		int done = store ? dr_control_retry(store, classes, false, &files) : -EPERM;
+		/* The site's own server is there whether or not daemons are. */
+		bool reopen = campaign.folder.engine != NULL;
+		int done = store ? dr_control_retry(store, classes, reopen, &files) : -EPERM;
 		if (done == -EPERM || done == -ENOTCONN) {
 			r = request_retry(cli, &campaign, args);
 		} else if (done < 0) {
@@ -292,7 +304,7 @@ static int lock_for_delete(const struct dr_folder *folder, const char *name)
 	json_t *info = NULL;
 	int fd;
 
-	while ((fd = dr_folder_lock(folder)) == -EAGAIN && dr_now_ns() < end_ns) {
+	while ((fd = dr_folder_lock(folder, NULL)) == -EAGAIN && dr_now_ns() < end_ns) {
 		dr_sleep_ms(50);
 	}
 	if (fd >= 0) {
@@ -316,7 +328,6 @@ static int lock_for_delete(const struct dr_folder *folder, const char *name)
 static int may_delete(const struct dr_folder *folder, const struct control_args *args)
 {
 	dr_cleanup(dr_freep) char *state = NULL;
-	char answer[16] = "";
 	int r = cli_folder_state(folder, &state);
 
 	/* A campaign whose status is damaged may only be forced away. */
@@ -327,9 +338,10 @@ static int may_delete(const struct dr_folder *folder, const struct control_args 
 		return CLI_OK;
 	}
 	if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && !args->yes) {
-		(void)fprintf(stderr, "Delete campaign '%s' (%s) with its logs and lists? [y/N] ",
-			args->name, shown);
-		if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y')) {
+		dr_cleanup(dr_freep) char *question = dr_xasprintf(
+			"Delete campaign '%s' (%s) with its logs and lists?", args->name, shown);
+
+		if (cli_confirm(question)) {
 			return CLI_OK;
 		}
 		return cli_refuse("'%s' was not deleted", args->name);
@@ -360,6 +372,24 @@ static int remove_folder(const char *base_path, const char *name)
 	return CLI_OK;
 }
 
+/* A campaign on the site's own server goes from there too. */
+static int forget(const struct cli *cli, const struct cli_campaign *campaign)
+{
+	dr_cleanup(dr_freep) char *message = NULL;
+
+	if (!campaign->spec || !campaign->spec->external) {
+		return CLI_OK;
+	}
+	if (!cli->options.engine) {
+		return cli_refuse(
+			"campaign '%s' is on the site's own server: the configuration needs its redis_url",
+			campaign->spec->name);
+	}
+	return dr_engine_forget(cli->options.engine, campaign->spec, &message) < 0
+		       ? cli_refuse("%s", message)
+		       : CLI_OK;
+}
+
 int cli_delete(struct cli *cli, int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -380,11 +410,18 @@ int cli_delete(struct cli *cli, int argc, char **argv)
 	if (r) {
 		return r;
 	}
+	/* Best effort: a damaged campaign can be deleted too. */
+	if (dr_folder_spec(&campaign.folder, &campaign.spec) == 0 && campaign.spec->external) {
+		campaign.folder.engine = cli->options.engine;
+	}
 	dr_cleanup(dr_fd_closep) int lock = lock_for_delete(&campaign.folder, args.name);
 	if (lock < 0) {
 		r = -lock;
 	} else {
 		r = may_delete(&campaign.folder, &args);
+		if (r == CLI_OK) {
+			r = forget(cli, &campaign);
+		}
 		if (r == CLI_OK) {
 			r = remove_folder(cli->options.base_path, args.name);
 		}

@@ -13,6 +13,7 @@
  *   report.c   report
  *   wait.c     wait                run.c     run: a daemon in the foreground
  *   control.c  pause, resume, retry-skipped, retry-failed, delete
+ *   rescue.c   reprime, takeover
  *   common.c   messages, the configuration, opening a campaign
  *   term.c     what the terminal can show
  */
@@ -35,6 +36,8 @@ static const struct command commands[] = {
 	{ "resume", "N", "go on after a pause", cli_resume },
 	{ "retry-skipped", "N", "try the busy and changed files again", cli_retry_skipped },
 	{ "retry-failed", "N [--class C]", "try the failed files again", cli_retry_failed },
+	{ "reprime", "N [--yes]", "forget all counts, scan from the start", cli_reprime },
+	{ "takeover", "N --host-is-dead", "lead in place of a host that is gone", cli_takeover },
 	{ "delete", "N [--yes]", "remove the campaign's folder", cli_delete },
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -345,7 +345,7 @@ int cli_run(struct cli *cli, int argc, char **argv)
 	}
 	run.words[run.n_words++] = find_daemon();
 	cli_parse(&argp, "run", argc, argv, &run);
-	r = cli_open(cli, run.name, false, &run.campaign);
+	r = cli_open(cli, run.name, true, &run.campaign);
 	if (r == CLI_OK) {
 		r = run_daemon(cli, &run);
 		cli_campaign_fini(&run.campaign);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "campaign/control.h"
+#include "campaign/engine.h"
 #include "cli/cli.h"
 #include "cli/term.h"
 
@@ -140,17 +141,22 @@ static int maybe_campaign(const struct dirent *entry)
 }
 
 /* The line of one campaign. @return NULL it is none */
-static json_t *summary(const char *base_path, const char *name)
+static json_t *summary(const struct dr_options *options, const char *name)
 {
+	dr_cleanup(dr_spec_freep) struct dr_spec *spec = NULL;
+	dr_cleanup(dr_freep) char *message = NULL;
 	struct dr_folder folder;
-	json_t *status = NULL, *line = json_object();
+	json_t *status = NULL, *line = NULL;
+	int r = dr_campaign_open(options, name, &folder, &spec, &message);
 
-	if (dr_folder_open(base_path, name, &folder) < 0) {
-		json_decref(line);
+	if (r == -ENOENT) {
 		return NULL;
 	}
-	int r = dr_control_status_any(&folder, &status);
-	dr_folder_fini(&folder);
+	if (r == 0) {
+		r = dr_control_status_any(&folder, &status);
+		dr_folder_fini(&folder);
+	}
+	line = json_object();
 	json_object_set_new(line, "campaign", json_string(name));
 	if (r < 0) {
 		json_object_set_new(line, "state", json_string("unreadable"));
@@ -167,6 +173,47 @@ static json_t *summary(const char *base_path, const char *name)
 	}
 	json_decref(status);
 	return line;
+}
+
+struct names {
+	char **v;
+	size_t n;
+};
+
+static void add_name(void *ctx, const char *name)
+{
+	struct names *names = ctx;
+
+	names->v = dr_xrealloc(names->v, (names->n + 1) * sizeof *names->v);
+	names->v[names->n++] = dr_xstrdup(name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Frees the names. */
+static json_t *summaries(const struct dr_options *options, struct names *names)
+{
+	json_t *list = json_array();
+
+	if (names->n > 0) {
+		qsort(names->v, names->n, sizeof *names->v, by_name);
+	}
+	for (size_t i = 0; i < names->n; i++) {
+		/* One that is both here and on the site's own server stands there once. */
+		bool again = i > 0 && strcmp(names->v[i], names->v[i - 1]) == 0;
+		json_t *line = again ? NULL : summary(options, names->v[i]);
+		if (line) {
+			json_array_append_new(list, line);
+		}
+	}
+	for (size_t i = 0; i < names->n; i++) {
+		free(names->v[i]);
+	}
+	free(names->v);
+	return list;
 }
 
 static void print_list(const json_t *list)
@@ -203,6 +250,7 @@ int cli_list(struct cli *cli, int argc, char **argv)
 	};
 	static const struct argp argp = { options, parse_list, NULL,
 		"Shows all campaigns of the base path.", NULL, NULL, NULL };
+	dr_cleanup(dr_freep) char *message = NULL;
 	struct dirent **entries = NULL;
 	bool json = false;
 	int r;
@@ -217,15 +265,17 @@ int cli_list(struct cli *cli, int argc, char **argv)
 	if (n < 0 && errno != ENOENT) {
 		return cli_refuse("cannot read %s: %s", base, cli_strerror(-errno));
 	}
-	json_t *list = json_array();
+	struct names names = { 0 };
 	for (int i = 0; i < n; i++) {
-		json_t *line = summary(cli->options.base_path, entries[i]->d_name);
-		if (line) {
-			json_array_append_new(list, line);
-		}
+		add_name(&names, entries[i]->d_name);
 		free(entries[i]);
 	}
 	free(entries);
+	if (cli->options.engine &&
+		dr_engine_list(cli->options.engine, add_name, &names, &message) < 0) {
+		(void)cli_error("%s: its campaigns are not shown", message);
+	}
+	json_t *list = summaries(&cli->options, &names);
 	if (json) {
 		print_json(list);
 	} else if (json_array_size(list) == 0) {

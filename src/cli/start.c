@@ -2,10 +2,12 @@
 #include "cli/start.h"
 
 #include "base/clock.h"
+#include "base/fdio.h"
 #include "base/text.h"
-#include "campaign/folder.h"
+#include "campaign/engine.h"
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -202,7 +204,8 @@ static int collect_paths(const struct start_args *args, struct dr_spec *spec, st
 	return r;
 }
 
-static int fill_spec(const struct start_args *args, struct dr_fs *fs, struct dr_spec *spec)
+static int fill_spec(
+	const struct start_args *args, struct dr_fs *fs, bool external, struct dr_spec *spec)
 {
 	struct dr_buf osts = { 0 };
 	char identity[256];
@@ -225,14 +228,27 @@ static int fill_spec(const struct start_args *args, struct dr_fs *fs, struct dr_
 	spec->fs_kind = dr_xstrdup(fs->ops->name);
 	spec->osts_text = dr_xstrdup(dr_buf_cstr(&osts));
 	spec->dry_run = args->dry_run;
+	spec->external = external;
 	spec->created_ms = dr_wall_ms();
 	dr_buf_fini(&osts);
 	return CLI_OK;
 }
 
+/* Takes the folder of a campaign that was not registered back. */
+static void take_back(const struct cli *cli, const struct dr_spec *spec)
+{
+	dr_cleanup(dr_fd_closep) int fd =
+		open(cli->options.base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || dr_remove_tree(fd, spec->name) < 0) {
+		(void)cli_error("%s/%s stays there: remove it", cli->options.base_path, spec->name);
+	}
+}
+
 static int create(const struct cli *cli, const struct dr_spec *spec)
 {
 	dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
+	dr_cleanup(dr_freep) char *message = NULL;
 	int r = dr_folder_create(cli->options.base_path, spec);
 
 	if (r == -EEXIST) {
@@ -241,6 +257,21 @@ static int create(const struct cli *cli, const struct dr_spec *spec)
 	if (r < 0) {
 		return cli_refuse(
 			"cannot create campaign '%s' in %s: %s", spec->name, base, cli_strerror(r));
+	}
+	if (spec->external && dr_engine_register(cli->options.engine, spec, &message) < 0) {
+		take_back(cli, spec);
+		return cli_refuse("%s", message);
+	}
+	return CLI_OK;
+}
+
+/* The site's own server must do before anything is made. */
+static int check_engine(const struct cli *cli)
+{
+	dr_cleanup(dr_freep) char *message = NULL;
+
+	if (cli->options.engine && dr_engine_check(cli->options.engine, &message) < 0) {
+		return cli_refuse("%s", message);
 	}
 	return CLI_OK;
 }
@@ -318,13 +349,16 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		r = check_new(cli, args.name);
 	}
 	if (r == CLI_OK) {
+		r = check_engine(cli);
+	}
+	if (r == CLI_OK) {
 		r = collect_paths(&args, spec, &fs);
 	}
 	if (r == CLI_OK) {
 		r = look_at_osts(fs, &spec->osts, cli->options.reserve_percent, &room);
 	}
 	if (r == CLI_OK) {
-		r = fill_spec(&args, fs, spec);
+		r = fill_spec(&args, fs, cli->options.engine != NULL, spec);
 	}
 	if (r == CLI_OK) {
 		r = create(cli, spec);

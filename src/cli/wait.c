@@ -86,7 +86,7 @@ int cli_wait(struct cli *cli, int argc, char **argv)
 	int r;
 
 	cli_parse(&argp, "wait", argc, argv, &args);
-	r = cli_open(cli, args.name, false, &campaign);
+	r = cli_open(cli, args.name, true, &campaign);
 	if (r) {
 		return r;
 	}

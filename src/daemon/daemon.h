@@ -6,6 +6,7 @@
 #include "campaign/control.h"
 #include "campaign/options.h"
 #include "daemon/server.h"
+#include "daemon/watchdog.h"
 #include "http/http.h"
 #include "work/work.h"
 
@@ -27,9 +28,17 @@ struct dr_daemon {
 	int logs_fd, wake_fd, signal_fd;
 
 	enum dr_role role;
+	uint64_t epoch; /* the last one that this process knew */
+	/* embedded engine: */
 	int lock_fd; /* held by a leader */
 	struct dr_server server;
-	uint64_t epoch;
+	struct dr_watchdog *watchdog;
+	/* external engine (folder.engine): a connection of any epoch, and our name as a leader */
+	struct dr_link *any_link;
+	struct dr_store *any_store;
+	char *token;
+	char epoch_text[DR_EPOCH_SIZE];
+
 	struct dr_link *link;
 	struct dr_store *store; /* the loop's own connection */
 	struct dr_work *work;   /* NULL until the campaign's mode is known; set under status_lock */
@@ -46,29 +55,45 @@ struct dr_daemon {
 	struct dr_rate files, bytes, scanned; /* of the campaign; a leader's */
 	struct dr_rate own_files, own_found;  /* of this process, under status_lock */
 	uint64_t beat_ns, refresh_ns, reap_ns, sample_ns, advance_ns, retry_ns, elect_ns;
-	bool drained; /* a worker saw the queue dry */
-	bool holding; /* scanners rest */
-	bool ending;  /* a final state was heard, and is not written down yet */
-	bool over;    /* the campaign is in a final state, and that is written down */
-	bool stop;    /* SIGTERM, or an error that ends this process */
+	uint64_t elect_every_ns; /* grows while it fails */
+	uint64_t answered_ns;    /* when the server last did */
+	bool drained;            /* a worker saw the queue dry */
+	bool holding;            /* scanners rest */
+	bool ending;             /* a final state was heard, and is not written down yet */
+	bool over;               /* the campaign is in a final state, and that is written down */
+	bool stop;               /* SIGTERM, or an error that ends this process */
 	int exit_status;
 };
 
-/* leader.c: take the lock and the server, or say that another has it. @return 1 leads now; 0 another leads. -errno */
-dr_nodiscard int dr_lead_begin(struct dr_daemon *daemon);
+/*
+ * embedded.c and external.c: this process gets a role (daemon->role), or hears that the campaign is over (daemon->over).
+ * @return 1 it has one; 0 not now. @error of the folder, of the server; see is_passing() in loop.c
+ */
+dr_nodiscard int dr_embedded_elect(struct dr_daemon *daemon);
+dr_nodiscard int dr_external_elect(struct dr_daemon *daemon);
+/* Gives the role and all that comes with it back. kill: the server goes at once. */
+void dr_embedded_end(struct dr_daemon *daemon, bool kill);
+void dr_external_end(struct dr_daemon *daemon);
+/* Every second: a leader's right to lead goes on; a role may have changed. @error ENOTCONN and others: no server */
+dr_nodiscard int dr_external_renew(struct dr_daemon *daemon);
+
+/* leader.c: does what was asked for while no daemon ran, or while none answered. */
+void dr_lead_requests(struct dr_daemon *daemon);
 /* What a leader does besides: rounds, retries, rates, the status file. */
 void dr_lead_tick(struct dr_daemon *daemon, uint64_t now_ns);
 /* Takes a snapshot; a leader also publishes speeds and writes status.json. */
 dr_nodiscard int dr_daemon_sample(struct dr_daemon *daemon, uint64_t now_ns);
 /* Writes the list of leftovers, then the last status. @error of the server and the folder: the end must wait */
 dr_nodiscard int dr_lead_finish(struct dr_daemon *daemon);
-/* Stops the server, gives the lock back. */
-void dr_lead_end(struct dr_daemon *daemon);
 
 /* metrics.c */
 dr_nodiscard int dr_metrics_start(struct dr_daemon *daemon);
 
 /* loop.c */
 int dr_daemon_run(struct dr_daemon *daemon); /* @return the exit status */
+/* A heartbeat that says nothing new: the first call proves the server. */
+dr_nodiscard int dr_daemon_greet(struct dr_daemon *daemon);
+/* Whether status.json tells a final state of this leadership or a later one, and nobody asked for more since. */
+bool dr_end_is_written(struct dr_daemon *daemon);
 
 #endif

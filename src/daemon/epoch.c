@@ -11,24 +11,13 @@
 #include <sys/stat.h>
 
 #define EPOCHS_KEPT 2
+#define VERSION_FILE "server" /* which server wrote the epoch */
 
 static void closedirp(DIR **dir)
 {
 	if (*dir) {
 		(void)closedir(*dir);
 	}
-}
-
-/* "epoch-12" and "epoch-12.new" are of epoch 12. @return 1 complete, 2 being made, 0 neither */
-static int parse_epoch(const char *name, uint64_t *ret_epoch)
-{
-	char *end;
-
-	if (strncmp(name, "epoch-", 6) != 0 || name[6] < '0' || name[6] > '9') {
-		return 0;
-	}
-	*ret_epoch = strtoull(name + 6, &end, 10);
-	return *end == '\0' ? 1 : strcmp(end, ".new") == 0 ? 2 : 0;
 }
 
 static int open_dir_list(int dirfd, const char *path, DIR **ret_dir)
@@ -95,7 +84,8 @@ static int copy_dir(int from, int to)
 		struct stat st;
 
 		if (name[0] == '.' || strncmp(name, "temp-", 5) == 0 ||
-			strcmp(name, "redis.log") == 0) {
+			strcmp(name, "redis.log") == 0 || strcmp(name, "alive") == 0 ||
+			strcmp(name, VERSION_FILE) == 0) {
 			continue;
 		}
 		if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -123,35 +113,6 @@ static int copy_dir(int from, int to)
 	return r < 0 ? r : fsync(to) < 0 ? -errno : 0;
 }
 
-struct epochs {
-	uint64_t newest;  /* complete; 0: none */
-	uint64_t highest; /* complete or not */
-};
-
-static int list_epochs(const struct dr_folder *folder, struct epochs *ret)
-{
-	DIR *dir dr_cleanup(closedirp) = NULL;
-	struct dirent *entry;
-	int r = open_dir_list(folder->fd, ".", &dir);
-
-	if (r < 0 || !dir) {
-		return r;
-	}
-	*ret = (struct epochs){ 0 };
-	while ((errno = 0, entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
-		uint64_t epoch = 0;
-		int kind = parse_epoch(entry->d_name, &epoch);
-
-		if (kind == 1 && epoch > ret->newest) {
-			ret->newest = epoch;
-		}
-		if (kind > 0 && epoch > ret->highest) {
-			ret->highest = epoch;
-		}
-	}
-	return -errno;
-}
-
 /* Removes what no leader will read again. */
 static void prune(const struct dr_folder *folder, uint64_t newest)
 {
@@ -163,7 +124,7 @@ static void prune(const struct dr_folder *folder, uint64_t newest)
 	}
 	while ((entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
 		uint64_t epoch = 0;
-		int kind = parse_epoch(entry->d_name, &epoch);
+		int kind = dr_epoch_parse(entry->d_name, &epoch);
 
 		if ((kind == 2 && epoch <= newest) ||
 			(kind == 1 && epoch + EPOCHS_KEPT <= newest)) {
@@ -179,12 +140,60 @@ static void prune(const struct dr_folder *folder, uint64_t newest)
 	}
 }
 
-int dr_epoch_make(const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret_first)
+/* Whether our server may load what the last epoch's server wrote. */
+static int check_version(int epoch_fd, const struct dr_server_version *have)
 {
-	struct epochs epochs = { 0 };
-	char old_name[64], tmp_name[64], name[64];
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+	struct dr_server_version wrote;
+	char ours[DR_SERVER_VERSION_SIZE], theirs[DR_SERVER_VERSION_SIZE];
+	int r = dr_read_file(epoch_fd, VERSION_FILE, 256, &text);
+
+	if (r < 0 || dr_server_version_parse(dr_buf_cstr(&text), &wrote) < 0) {
+		/* A leader that died before it wrote the record started no server either. */
+		return r == -ENOENT || r >= 0 ? 0 : r;
+	}
+	if (dr_server_version_can_read(have, &wrote)) {
+		return 0;
+	}
+	dr_log_limited(60, DR_LOG_ERROR, "server-too-old",
+		"ours=\"%s\" data=\"%s\" next=\"a host with a newer server must lead\"",
+		dr_server_version_format(have, ours), dr_server_version_format(&wrote, theirs));
+	return -EPROTONOSUPPORT;
+}
+
+/* Fills the new epoch with what the last one holds. */
+static int fill_epoch(const struct dr_folder *folder, uint64_t last, const char *tmp_name,
+	const struct dr_server_version *have)
+{
+	char old_name[64], text[DR_SERVER_VERSION_SIZE];
+	int to dr_cleanup(dr_fd_closep) =
+		openat(folder->fd, tmp_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = to < 0 ? -errno : 0;
+
+	if (r == 0 && last > 0) {
+		(void)snprintf(old_name, sizeof(old_name), "epoch-%" PRIu64, last);
+		int from dr_cleanup(dr_fd_closep) =
+			openat(folder->fd, old_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		r = from < 0 ? -errno : check_version(from, have);
+		if (r == 0) {
+			r = copy_dir(from, to);
+		}
+	}
+	if (r == 0) {
+		(void)dr_server_version_format(have, text);
+		r = dr_replace_file(to, VERSION_FILE, 0644, text, strlen(text));
+	}
+	return r;
+}
+
+int dr_epoch_make(
+	const struct dr_folder *folder, const struct dr_server_version *have, uint64_t *ret_epoch)
+{
+	struct dr_epochs epochs = { 0 };
+	char tmp_name[64], name[64];
 	uint64_t epoch = 0;
-	int r = list_epochs(folder, &epochs);
+	int r = dr_folder_epochs(folder, &epochs);
 
 	if (r < 0) {
 		return r;
@@ -199,25 +208,17 @@ int dr_epoch_make(const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret
 			return -errno;
 		}
 	}
-	if (epochs.newest > 0) {
-		(void)snprintf(old_name, sizeof(old_name), "epoch-%" PRIu64, epochs.newest);
-		int from dr_cleanup(dr_fd_closep) =
-			openat(folder->fd, old_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int to dr_cleanup(dr_fd_closep) =
-			openat(folder->fd, tmp_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		r = from < 0 || to < 0 ? -errno : copy_dir(from, to);
-		if (r < 0) {
-			(void)!dr_remove_tree(folder->fd, tmp_name);
-			return r;
-		}
-	}
+	r = fill_epoch(folder, epochs.newest, tmp_name, have);
 	(void)snprintf(name, sizeof(name), "epoch-%" PRIu64, epoch);
-	if (renameat(folder->fd, tmp_name, folder->fd, name) < 0 || fsync(folder->fd) < 0) {
-		return -errno;
+	if (r == 0 &&
+		(renameat(folder->fd, tmp_name, folder->fd, name) < 0 || fsync(folder->fd) < 0)) {
+		r = -errno;
+	}
+	if (r < 0) {
+		(void)!dr_remove_tree(folder->fd, tmp_name);
+		return r;
 	}
 	prune(folder, epoch);
 	*ret_epoch = epoch;
-	*ret_first = epochs.newest == 0;
 	return 0;
 }

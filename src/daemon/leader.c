@@ -14,141 +14,6 @@
 #define SAMPLE_NS 1000000000ull
 #define ADVANCE_NS 500000000ull
 #define RETRY_NS 500000000ull
-#define START_TRIES 20
-#define PRIMED "primed" /* a file: the campaign's data exists, and is never made anew */
-
-static void put_frontiers(
-	struct dr_daemon *daemon, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs)
-{
-	const struct dr_spec *spec = daemon->spec;
-	struct dr_buf *bufs =
-		dr_xcalloc(spec->n_scan_paths ? spec->n_scan_paths : 1, sizeof(*bufs));
-
-	for (size_t i = 0; i < spec->n_scan_paths; i++) {
-		struct dr_frontier frontier = { .round = round };
-
-		dr_frontier_push(&frontier, spec->scan_paths[i].bytes, spec->scan_paths[i].len, 0);
-		dr_frontier_encode(&frontier, 0, 1, &bufs[i]);
-		dr_frontier_fini(&frontier);
-		dr_args_bytes(args, bufs[i].data, bufs[i].len);
-	}
-	*ret_bufs = bufs;
-}
-
-static void free_frontiers(struct dr_daemon *daemon, struct dr_buf *bufs)
-{
-	for (size_t i = 0; i < daemon->spec->n_scan_paths; i++) {
-		dr_buf_fini(&bufs[i]);
-	}
-	free(bufs);
-}
-
-static void set_endpoint(struct dr_daemon *daemon, bool known)
-{
-	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
-	const struct dr_endpoint endpoint = {
-		.host = daemon->server.address,
-		.port = daemon->server.port,
-		.password = daemon->server.password,
-		.prefix = prefix,
-		.campaign = known ? daemon->spec->id : NULL,
-		.epoch = known ? daemon->server.epoch : 0,
-	};
-
-	dr_link_set(daemon->link, &endpoint);
-}
-
-/*
- * Waits until the server has loaded its data, and takes it: checks that the data is this campaign's, and sets the epoch.
- * The workers' link is not set yet, so a link of its own is used.
- */
-static int open_server(struct dr_daemon *daemon, bool first)
-{
-	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
-	const struct dr_endpoint endpoint = {
-		.host = daemon->server.address,
-		.port = daemon->server.port,
-		.password = daemon->server.password,
-		.prefix = prefix,
-	};
-	struct dr_link *link = dr_link_new();
-	struct dr_store *store = dr_store_new(link);
-	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
-	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
-	uint64_t until = dr_now_ns() + daemon->options.redis_startup_timeout * 1000000000ull;
-	int r;
-
-	dr_link_set(link, &endpoint);
-	dr_args_str(&args, daemon->spec->id);
-	dr_args_u64(&args, daemon->server.epoch);
-	dr_args_str(&args, first ? "1" : "0");
-	dr_args_str(&args, daemon->host);
-	/* A refused password is another campaign's server on the port that ours wanted: ours ends then. */
-	while ((r = dr_store_run(store, &dr_script_open, &args, false, &reply)) == -ENOTCONN ||
-		r == -EACCES) {
-		if (!dr_server_alive(&daemon->server)) {
-			r = -EADDRINUSE; /* most likely: its log says */
-			break;
-		}
-		if (dr_now_ns() > until) {
-			r = -ETIMEDOUT;
-			break;
-		}
-		dr_sleep_ms(2);
-	}
-	dr_store_free(store);
-	dr_link_free(link);
-	return r;
-}
-
-static int start_server(struct dr_daemon *daemon)
-{
-	bool first, primed = faccessat(daemon->folder.fd, PRIMED, F_OK, 0) == 0;
-	uint64_t epoch;
-	int r = dr_epoch_make(&daemon->folder, &epoch, &first);
-
-	if (r < 0) {
-		return r;
-	}
-	for (int i = 0; i < START_TRIES; i++) {
-		r = dr_server_start(&daemon->server, daemon->redis_path, &daemon->folder,
-			&daemon->options, epoch, daemon->lock_fd, daemon->redis_port_is_fatal);
-		if (r < 0) {
-			return r;
-		}
-		r = open_server(daemon, !primed);
-		if (r != -EADDRINUSE) {
-			break;
-		}
-		/* Somebody took the port between our look and the server's bind. */
-		dr_server_stop(&daemon->server);
-	}
-	if (r < 0) {
-		dr_log(DR_LOG_ERROR, "server-not-started",
-			"epoch=%" PRIu64 " errno=%d log=\"%s/redis.log\"", epoch, -r,
-			daemon->server.epoch_path ? daemon->server.epoch_path : "");
-		dr_server_stop(&daemon->server);
-	}
-	return r;
-}
-
-/* The first leader ever puts the scan paths into the queue. */
-static int prime(struct dr_daemon *daemon)
-{
-	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
-	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
-	struct dr_buf *bufs;
-
-	if (faccessat(daemon->folder.fd, PRIMED, F_OK, 0) == 0) {
-		return 0;
-	}
-	dr_args_str(&args, daemon->spec->dry_run || daemon->wants_dry_run ? "1" : "0");
-	put_frontiers(daemon, 0, &args, &bufs);
-	int r = dr_store_run(daemon->store, &dr_script_prime, &args, false, &reply);
-
-	free_frontiers(daemon, bufs);
-	return r < 0 ? r : dr_replace_file(daemon->folder.fd, PRIMED, 0600, "", 0);
-}
 
 /* Work that is left in bytes where bytes are known, else in files. JSON null: nobody can tell. */
 static json_t *eta(const json_t *status, double files_per_sec, double bytes_per_sec)
@@ -273,8 +138,7 @@ int dr_daemon_sample(struct dr_daemon *daemon, uint64_t now)
 	return r;
 }
 
-/* What was asked for while no daemon ran, or while none answered. */
-static void apply_requests(struct dr_daemon *daemon)
+void dr_lead_requests(struct dr_daemon *daemon)
 {
 	for (int i = 0; i < 100; i++) {
 		char *verb dr_cleanup(dr_freep) = NULL;
@@ -315,59 +179,6 @@ static void apply_requests(struct dr_daemon *daemon)
 	}
 }
 
-int dr_lead_begin(struct dr_daemon *daemon)
-{
-	int fd = dr_folder_lock(&daemon->folder);
-
-	if (fd == -EAGAIN) {
-		return 0;
-	}
-	if (fd < 0) {
-		return fd;
-	}
-	daemon->lock_fd = fd;
-	int r = start_server(daemon);
-
-	if (r == 0) {
-		set_endpoint(daemon, true);
-		const struct dr_leader_info info = {
-			.host = daemon->host,
-			.address = daemon->server.address,
-			.port = daemon->server.port,
-			.epoch = daemon->server.epoch,
-			.pid = (uint64_t)getpid(),
-			.password = daemon->server.password,
-		};
-
-		r = prime(daemon);
-		if (r == 0) {
-			apply_requests(daemon);
-			r = dr_folder_set_leader(&daemon->folder, &info);
-		}
-	}
-	if (r < 0) {
-		dr_lead_end(daemon);
-		return r;
-	}
-	daemon->epoch = daemon->server.epoch;
-	daemon->role = DR_LEADER;
-	daemon->drained = true; /* ask at once: it may all be done already */
-	dr_log(DR_LOG_INFO, "leads", "campaign=%s epoch=%" PRIu64 " address=%s port=%u",
-		daemon->spec->name, daemon->epoch, daemon->server.address, daemon->server.port);
-	return 1;
-}
-
-void dr_lead_end(struct dr_daemon *daemon)
-{
-	dr_link_set(daemon->link, NULL);
-	if (daemon->server.pid > 0 && daemon->role == DR_LEADER) {
-		dr_folder_clear_leader(&daemon->folder);
-	}
-	dr_server_stop(&daemon->server);
-	dr_fd_closep(&daemon->lock_fd);
-	daemon->role = DR_NO_ROLE;
-}
-
 static void advance(struct dr_daemon *daemon)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
@@ -381,10 +192,10 @@ static void advance(struct dr_daemon *daemon)
 	(void)pthread_mutex_unlock(&daemon->status_lock);
 	dr_args_u64(&args, DR_ROUNDS);
 	dr_args_u64(&args, round);
-	put_frontiers(daemon, round + 1, &args, &bufs);
+	dr_control_put_frontiers(daemon->spec, round + 1, &args, &bufs);
 	int r = dr_store_run(daemon->store, &dr_script_advance, &args, false, &reply);
 
-	free_frontiers(daemon, bufs);
+	dr_control_free_frontiers(daemon->spec, bufs);
 	if (r < 0) {
 		return;
 	}
@@ -430,7 +241,7 @@ void dr_lead_tick(struct dr_daemon *daemon, uint64_t now)
 	if (now - daemon->sample_ns >= SAMPLE_NS) {
 		daemon->sample_ns = now;
 		(void)!dr_daemon_sample(daemon, now); /* tried again in a second */
-		apply_requests(daemon);
+		dr_lead_requests(daemon);
 	}
 	if (now - daemon->retry_ns >= RETRY_NS) {
 		daemon->retry_ns = now;

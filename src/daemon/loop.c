@@ -23,6 +23,7 @@
 
 #define BEAT_NS 1000000000ull
 #define ELECT_NS 200000000ull
+#define ELECT_SLOWLY_NS 1000000000ull /* after an attempt that cost something */
 #define FOLLOWER_SAMPLE_NS 10000000000ull
 #define TICK_MS 100
 #define LEAVE_NS 5000000000ull
@@ -42,61 +43,38 @@ static void give_up(struct dr_daemon *daemon, int exit_status)
 	daemon->exit_status = exit_status;
 }
 
+static bool is_external(const struct dr_daemon *daemon)
+{
+	return daemon->folder.engine != NULL;
+}
+
+static void end_role(struct dr_daemon *daemon, bool kill)
+{
+	if (is_external(daemon)) {
+		dr_external_end(daemon);
+	} else {
+		dr_embedded_end(daemon, kill);
+	}
+}
+
 static void lose_role(struct dr_daemon *daemon, const char *why)
 {
 	dr_log(DR_LOG_WARNING, "server-lost",
 		"epoch=%" PRIu64 " why=\"%s\" next=\"looks for a leader\"", daemon->epoch, why);
-	if (daemon->role == DR_LEADER) {
-		dr_lead_end(daemon);
-	}
-	dr_link_set(daemon->link, NULL);
-	daemon->role = DR_NO_ROLE;
+	end_role(daemon, true);
 }
 
-/* Connects to whoever leads. @return 1 follows now; 0 not yet */
-static int follow_begin(struct dr_daemon *daemon)
+int dr_daemon_greet(struct dr_daemon *daemon)
 {
-	struct dr_leader_info info = { 0 };
-	int r = dr_folder_leader(&daemon->folder, &info);
-
-	if (r < 0) {
-		return 0;
-	}
-	if (info.epoch < daemon->epoch) {
-		/* An old announcement: its server may still answer, but not for long, and not for us. */
-		dr_leader_info_fini(&info);
-		return 0;
-	}
-	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
-	const struct dr_endpoint endpoint = {
-		.host = info.address,
-		.port = info.port,
-		.password = info.password,
-		.prefix = prefix,
-		.campaign = daemon->spec->id,
-		.epoch = info.epoch,
-	};
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 
-	dr_link_set(daemon->link, &endpoint);
-	/* A heartbeat that says nothing new: the first call proves the server. */
 	dr_args_str(&args, daemon->process);
 	dr_args_str(&args, "{}");
-	r = dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
-	if (r < 0) {
-		dr_link_set(daemon->link, NULL);
-	} else {
-		daemon->epoch = info.epoch;
-		daemon->role = DR_FOLLOWER;
-		dr_log(DR_LOG_INFO, "follows", "leader=%s epoch=%" PRIu64, info.host, info.epoch);
-	}
-	dr_leader_info_fini(&info);
-	return r < 0 ? 0 : 1;
+	return dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
 }
 
-/* Whether status.json tells a final state of this leadership or a later one, and nobody asked for more since. */
-static bool end_is_written(struct dr_daemon *daemon)
+bool dr_end_is_written(struct dr_daemon *daemon)
 {
 	json_t *status = NULL;
 
@@ -113,34 +91,50 @@ static bool end_is_written(struct dr_daemon *daemon)
 	return over;
 }
 
-/* What passes by itself, or with the next leader; all else ends this process. */
-static bool is_passing(int error)
+/*
+ * What no waiting mends: the user's word that cannot be kept, data that is not ours or that no server loads, a mount that
+ * is not fit. All else (a full disk, a server that is away, a folder that is read-only for a while) passes.
+ */
+static bool is_passing(const struct dr_daemon *daemon, int error)
 {
-	return error == -ENOTCONN || error == -ETIMEDOUT || error == -ESTALE || error == -ENOMEM ||
-	       error == -EINTR;
+	switch (-error) {
+	case EADDRINUSE:
+		return !daemon->redis_port_is_fatal;
+	case EACCES:
+	case EPERM:
+		return daemon->epoch > 0; /* it could before */
+	case EBADMSG:
+	case EPROTO:
+	case EINVAL:
+	case ENOENT:
+	case ENOLCK:
+		return false;
+	case EPROTONOSUPPORT:
+		return !is_external(daemon); /* another host may lead */
+	default:
+		return true;
+	}
 }
 
 /* Without a server: is the campaign over, is there a leader, may we lead? */
 static void elect(struct dr_daemon *daemon)
 {
-	int r = follow_begin(daemon);
+	int r = is_external(daemon) ? dr_external_elect(daemon) : dr_embedded_elect(daemon);
 
-	if (r == 0) {
-		if (end_is_written(daemon)) {
-			daemon->over = true;
-			return;
-		}
-		r = dr_lead_begin(daemon);
+	daemon->elect_every_ns = ELECT_NS;
+	if (r >= 0) {
+		return;
 	}
-	if (is_passing(r)) {
+	if (is_passing(daemon, r)) {
 		dr_log_limited(10, DR_LOG_WARNING, "cannot-lead",
-			"campaign=%s error=%s next=\"tries again\"", daemon->spec->name,
-			strerrorname_np(-r));
-	} else if (r < 0) {
-		dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"",
-			daemon->spec->name, -r, strerrordesc_np(-r));
-		give_up(daemon, r == -EADDRINUSE && daemon->redis_port_is_fatal ? 2 : 1);
+			"campaign=%s error=\"%s\" next=\"tries again\"", daemon->spec->name,
+			strerrordesc_np(-r));
+		daemon->elect_every_ns = r == -ENOTCONN ? ELECT_NS : ELECT_SLOWLY_NS;
+		return;
 	}
+	dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"", daemon->spec->name,
+		-r, strerrordesc_np(-r));
+	give_up(daemon, r == -EADDRINUSE ? 2 : 1);
 }
 
 static void add_current(void *ctx, const char *worker, const char *path)
@@ -210,7 +204,8 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 	}
 	if (dr_state_is_final(state)) {
 		/* A follower stays until the end is written down: the leader may die over it. */
-		daemon->over = daemon->role == DR_LEADER || end_is_written(daemon);
+		daemon->over = daemon->role == DR_LEADER || is_external(daemon) ||
+			       dr_end_is_written(daemon);
 		daemon->ending = !daemon->over;
 	} else {
 		daemon->ending = false; /* somebody asked for more */
@@ -296,7 +291,8 @@ static int tend(struct dr_daemon *daemon, uint64_t now)
 
 	if (now - daemon->beat_ns >= (daemon->ending ? BEAT_NS / 10 : BEAT_NS)) {
 		daemon->beat_ns = now;
-		r = beat(daemon, false);
+		r = is_external(daemon) ? dr_external_renew(daemon) : 0;
+		r = r < 0 ? r : beat(daemon, false);
 		if (r == 0 && daemon->work) {
 			own_rates(daemon, now);
 		}
@@ -313,33 +309,52 @@ static int tend(struct dr_daemon *daemon, uint64_t now)
 	return r == -ENOMEM || r == -EPROTO ? 0 : r;
 }
 
+/*
+ * What a server's silence means. A follower looks for another leader. A leader's own server is slow rather than lost while
+ * its process runs, for the lock is held; but one that is silent for very long serves nobody.
+ */
+static void hear_silence(struct dr_daemon *daemon, uint64_t now, int error)
+{
+	uint64_t patience = daemon->options.redis_startup_timeout * 1000000000ull;
+
+	if (daemon->role == DR_FOLLOWER || is_external(daemon)) {
+		lose_role(daemon, strerrorname_np(-error));
+	} else if (now - daemon->answered_ns > patience) {
+		lose_role(daemon, "the server does not answer");
+	}
+}
+
+/* @return whether this process has a role now */
+static bool have_role(struct dr_daemon *daemon, uint64_t now)
+{
+	if (daemon->role == DR_LEADER && !is_external(daemon) &&
+		!dr_server_alive(&daemon->server)) {
+		lose_role(daemon, "the server ended");
+	}
+	if (daemon->role == DR_NO_ROLE && now - daemon->elect_ns >= daemon->elect_every_ns) {
+		elect(daemon);
+		daemon->elect_ns = dr_now_ns();
+		daemon->answered_ns = daemon->elect_ns;
+		daemon->beat_ns = daemon->refresh_ns = 0;
+		daemon->drained = true; /* ask at once: it may all be done already */
+	}
+	return daemon->role != DR_NO_ROLE;
+}
+
 static void turn(struct dr_daemon *daemon)
 {
 	uint64_t now = dr_now_ns();
 
-	if (daemon->role == DR_LEADER && !dr_server_alive(&daemon->server)) {
-		lose_role(daemon, "the server ended");
-	}
-	if (daemon->role == DR_NO_ROLE) {
-		if (now - daemon->elect_ns < ELECT_NS) {
-			return;
-		}
-		daemon->elect_ns = now;
-		elect(daemon);
-		if (daemon->role == DR_NO_ROLE) {
-			return;
-		}
-		daemon->beat_ns = daemon->refresh_ns = 0;
+	if (!have_role(daemon, now)) {
+		return;
 	}
 	int r = tend(daemon, now);
 
 	if (r < 0) {
-		/* A leader's own server that is slow is not lost: the process still runs, and the lock is held. */
-		if (daemon->role == DR_FOLLOWER) {
-			lose_role(daemon, strerrorname_np(-r));
-		}
+		hear_silence(daemon, now, r);
 		return;
 	}
+	daemon->answered_ns = dr_now_ns();
 	if (daemon->role == DR_LEADER && daemon->work) {
 		dr_lead_tick(daemon, now);
 	} else if (daemon->role == DR_FOLLOWER) {
@@ -420,13 +435,13 @@ int dr_daemon_run(struct dr_daemon *daemon)
 	if (daemon->role != DR_NO_ROLE && beat(daemon, true) < 0) {
 		dr_log(DR_LOG_DEBUG, "left-without-a-word", "next=\"the record expires\"");
 	}
-	if (daemon->role == DR_LEADER && daemon->over) {
+	if (daemon->role == DR_LEADER && daemon->over && !is_external(daemon)) {
 		wait_for_followers(daemon);
 	} else if (daemon->role == DR_LEADER) {
 		(void)!dr_daemon_sample(
 			daemon, dr_now_ns()); /* what status shows while nobody runs */
 	}
-	dr_lead_end(daemon);
+	end_role(daemon, false);
 	dr_http_stop(daemon->http);
 	daemon->http = NULL;
 	dr_link_stop(daemon->link);

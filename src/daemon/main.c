@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/clock.h"
 #include "base/log.h"
+#include "campaign/engine.h"
 #include "daemon/daemon.h"
 #include "daemon/process.h"
 
@@ -156,22 +157,15 @@ static bool is_over(struct dr_daemon *daemon)
 
 static int open_campaign(struct dr_daemon *daemon, const char *name)
 {
-	const char *base = daemon->options.base_path;
-	int r = dr_spec_name_ok(name) ? dr_folder_open(base, name, &daemon->folder) : -ENOENT;
+	char *message dr_cleanup(dr_freep) = NULL;
 
-	if (r == -ENOENT) {
-		return complain("no campaign '%s' in %s", name, base);
-	}
-	if (r == 0) {
-		r = dr_folder_spec(&daemon->folder, &daemon->spec);
-	}
-	if (r < 0) {
-		return complain(
-			"campaign '%s' in %s cannot be read: %s", name, base, strerrordesc_np(-r));
+	if (dr_campaign_open(&daemon->options, name, &daemon->folder, &daemon->spec, &message) <
+		0) {
+		return complain("%s", message);
 	}
 	daemon->logs_fd = openat(daemon->folder.fd, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (daemon->logs_fd < 0) {
-		return complain("%s/%s/logs: %s", base, name, strerrordesc_np(errno));
+		return complain("%s/logs: %s", daemon->folder.path, strerrordesc_np(errno));
 	}
 	return 0;
 }
@@ -195,16 +189,27 @@ static int open_file_system(struct dr_daemon *daemon)
 	return 0;
 }
 
-static int check_machine(struct dr_daemon *daemon)
+/* What an embedded server needs of this host. */
+static int check_for_server(struct dr_daemon *daemon)
 {
+	struct dr_server_version version;
 	char *address dr_cleanup(dr_freep) = NULL;
+	char text[DR_SERVER_VERSION_SIZE];
 	uint16_t port;
 
 	if (dr_server_find(&daemon->redis_path) < 0) {
 		return complain("no redis-server in the PATH: install redis-server or valkey");
 	}
-	int r = dr_subnet_address(daemon->options.communication_subnet, &address);
+	int r = dr_server_version_of(daemon->redis_path, &version);
 
+	if (r < 0) {
+		return complain("%s: %s", daemon->redis_path, strerrordesc_np(-r));
+	}
+	if (!dr_server_version_supported(&version)) {
+		return complain("%s is %s: 6.2 or later is needed", daemon->redis_path,
+			dr_server_version_format(&version, text));
+	}
+	r = dr_subnet_address(daemon->options.communication_subnet, &address);
 	if (r < 0) {
 		return complain("this host has no address in communication_subnet %s",
 			daemon->options.communication_subnet);
@@ -215,6 +220,16 @@ static int check_machine(struct dr_daemon *daemon)
 			return complain("port %u at %s for redis-server: %s",
 				(unsigned)daemon->options.redis_port, address, strerrordesc_np(-r));
 		}
+	}
+	return 0;
+}
+
+static int check_machine(struct dr_daemon *daemon)
+{
+	int r = daemon->folder.engine ? 0 : check_for_server(daemon);
+
+	if (r != 0) {
+		return r;
 	}
 	r = dr_metrics_start(daemon);
 	if (r < 0 && daemon->metrics_port_is_fatal) {
@@ -257,6 +272,9 @@ static void daemon_fini(struct dr_daemon *daemon)
 	dr_http_stop(daemon->http);
 	dr_store_free(daemon->store);
 	dr_link_free(daemon->link);
+	dr_store_free(daemon->any_store);
+	dr_link_free(daemon->any_link);
+	free(daemon->token);
 	dr_fs_close(daemon->fs);
 	json_decref(daemon->status);
 	dr_spec_free(daemon->spec);
@@ -305,7 +323,11 @@ int main(int argc, char **argv)
 		"Works for a drover campaign: scans, moves, and leads when nobody else does.\vdroverd(8) tells more.",
 		NULL, NULL, NULL };
 	struct arguments args = { 0 };
-	struct dr_daemon daemon = { .logs_fd = -1, .wake_fd = -1, .signal_fd = -1, .lock_fd = -1 };
+	struct dr_daemon daemon = { .logs_fd = -1,
+		.wake_fd = -1,
+		.signal_fd = -1,
+		.lock_fd = -1,
+		.server = { .pidfd = -1 } };
 
 	static char program[] = "droverd";
 

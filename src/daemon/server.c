@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define PORTS_TRIED 200
@@ -247,6 +248,11 @@ static int spawn(struct dr_server *server, const char *redis_path, const struct 
 		child(redis_path, read_end, log_fd, lock_fd, parent);
 	}
 	server->pid = pid;
+	/* Not waited for yet, so the number is still its own. */
+	server->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (server->pidfd < 0) {
+		return -errno;
+	}
 	/* By a pipe, because a command line can be read by everybody. It fits into the pipe's buffer. */
 	make_conf(&conf, server, options);
 	return dr_write_full(write_end, conf.data, conf.len);
@@ -270,41 +276,47 @@ int dr_server_start(struct dr_server *server, const char *redis_path,
 		r = spawn(server, redis_path, options, lock_fd);
 	}
 	if (r < 0) {
-		dr_server_stop(server);
+		dr_server_stop(server, true);
 	}
 	return r;
 }
 
-bool dr_server_alive(struct dr_server *server)
+/* @return whether it still runs */
+static bool bury(struct dr_server *server)
 {
-	int status;
-
-	if (server->pid > 0 && waitpid(server->pid, &status, WNOHANG) == server->pid) {
-		dr_log(DR_LOG_ERROR, "server-ended", "pid=%d status=%d", (int)server->pid, status);
+	if (server->pid > 0 && waitpid(server->pid, &server->status, WNOHANG) != 0) {
 		server->pid = 0;
+		dr_fd_closep(&server->pidfd);
 	}
 	return server->pid > 0;
 }
 
-void dr_server_stop(struct dr_server *server)
+bool dr_server_alive(struct dr_server *server)
+{
+	int pid = (int)server->pid;
+
+	if (pid > 0 && !bury(server)) {
+		dr_log(DR_LOG_ERROR, "server-ended", "pid=%d status=0x%x", pid,
+			(unsigned)server->status);
+	}
+	return server->pid > 0;
+}
+
+void dr_server_stop(struct dr_server *server, bool kill_it)
 {
 	if (server->pid > 0) {
-		(void)kill(server->pid, SIGTERM);
-		for (unsigned ms = 0; server->pid > 0; ms += 5) {
-			int status;
-
-			if (waitpid(server->pid, &status, WNOHANG) != 0) {
-				server->pid = 0;
-			} else {
-				if (ms == STOP_MS) {
-					(void)kill(server->pid, SIGKILL);
-				}
-				dr_sleep_ms(5);
+		(void)kill(server->pid, kill_it ? SIGKILL : SIGTERM);
+		for (unsigned ms = 0; bury(server); ms += 5) {
+			if (ms == STOP_MS) {
+				(void)kill(server->pid, SIGKILL);
 			}
+			dr_sleep_ms(5);
 		}
 	}
+	int status = server->status;
+
 	free(server->address);
 	free(server->password);
 	free(server->epoch_path);
-	*server = (struct dr_server){ 0 };
+	*server = (struct dr_server){ .status = status, .pidfd = -1 };
 }

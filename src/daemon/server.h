@@ -2,8 +2,9 @@
 #ifndef DR_DAEMON_SERVER_H
 #define DR_DAEMON_SERVER_H
 
-#include "campaign/folder.h"
+#include "campaign/leadership.h"
 #include "campaign/options.h"
+#include "store/version.h"
 
 #include <sys/types.h>
 
@@ -12,7 +13,9 @@
  * thread that starts it (the main thread), so as long as it can serve, the lock is held.
  */
 struct dr_server {
-	pid_t pid; /* 0: none */
+	pid_t pid;  /* 0: none */
+	int pidfd;  /* of it, while pid is not 0 */
+	int status; /* as waitpid() tells it, of the last one that ended */
 	uint16_t port;
 	char *address;
 	char *password;
@@ -26,10 +29,11 @@ dr_nodiscard int dr_server_find(char **ret_path);
 /*
  * Makes the next epoch's directory from the last complete one: under a temporary name, then renamed. What can
  * still grow is copied, what cannot is hard-linked. Keeps the last two. Only with the lock held.
- * *ret_first: there was none before. @error of the file system
+ * have: the server that is to load it, recorded in the epoch's file "server".
+ * @error of the file system; EPROTONOSUPPORT a newer server wrote the last epoch (logged)
  */
 dr_nodiscard int dr_epoch_make(
-	const struct dr_folder *folder, uint64_t *ret_epoch, bool *ret_first);
+	const struct dr_folder *folder, const struct dr_server_version *have, uint64_t *ret_epoch);
 
 /*
  * Starts the server on the epoch's directory. fatal_port: the port is the user's word, not a first choice.
@@ -41,8 +45,8 @@ dr_nodiscard int dr_server_start(struct dr_server *server, const char *redis_pat
 	int lock_fd, bool fatal_port);
 /* Whether it still runs; reaps it when it ended. */
 bool dr_server_alive(struct dr_server *server);
-/* Asks it to end, waits, kills it after 10 s. */
-void dr_server_stop(struct dr_server *server);
+/* Asks it to end, waits, kills it after 10 s. kill: kills it at once, which loses nothing that it acknowledged. */
+void dr_server_stop(struct dr_server *server, bool kill);
 
 /* The first free TCP port from `first` on, at the address. @error EADDRINUSE none, or only_first and it is taken */
 dr_nodiscard int dr_port_find(

@@ -8,18 +8,25 @@
 extern struct dr_script dr_script_advance;
 extern struct dr_script dr_script_beat;
 extern struct dr_script dr_script_claim;
+extern struct dr_script dr_script_engine;
+extern struct dr_script dr_script_forget;
 extern struct dr_script dr_script_giveback;
 extern struct dr_script dr_script_known;
+extern struct dr_script dr_script_lead;
 extern struct dr_script dr_script_leftovers;
+extern struct dr_script dr_script_list;
 extern struct dr_script dr_script_open;
 extern struct dr_script dr_script_prime;
 extern struct dr_script dr_script_rates;
 extern struct dr_script dr_script_reap;
 extern struct dr_script dr_script_refresh;
+extern struct dr_script dr_script_register;
+extern struct dr_script dr_script_reprime;
 extern struct dr_script dr_script_retry;
 extern struct dr_script dr_script_settle_move;
 extern struct dr_script dr_script_settle_scan;
 extern struct dr_script dr_script_snapshot;
+extern struct dr_script dr_script_spec;
 extern struct dr_script dr_script_state;
 
 #endif

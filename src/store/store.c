@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -33,7 +32,7 @@ struct dr_store {
 	redisContext *redis; /* NULL: not connected */
 	uint64_t generation; /* of the link when it was connected */
 	char *prefix;
-	char epoch[24];    /* decimal, as scripts take it */
+	char epoch[DR_EPOCH_SIZE];
 	const char **argv; /* scratch of one call */
 	size_t *lens;
 	size_t cap_argv;
@@ -51,13 +50,14 @@ static void endpoint_fini(struct dr_endpoint *endpoint)
 static void endpoint_copy(struct dr_endpoint *to, const struct dr_endpoint *from)
 {
 	*to = (struct dr_endpoint){
-		.host = dr_xstrdup(from->host),
+		.url = from->url,
+		.host = dr_xstrdup(from->host ? from->host : ""),
 		.port = from->port,
 		.password = dr_xstrdup(from->password ? from->password : ""),
 		.prefix = dr_xstrdup(from->prefix),
 		.campaign = dr_xstrdup(from->campaign ? from->campaign : ""),
-		.epoch = from->epoch,
 	};
+	memcpy(to->epoch, from->epoch, sizeof(to->epoch));
 }
 
 struct dr_link *dr_link_new(void)
@@ -112,12 +112,22 @@ void dr_link_stop_at(struct dr_link *link, uint64_t ns)
 	(void)pthread_mutex_unlock(&link->lock);
 }
 
-uint64_t dr_link_epoch(struct dr_link *link)
+void dr_link_epoch(struct dr_link *link, char text[DR_EPOCH_SIZE])
 {
 	(void)pthread_mutex_lock(&link->lock);
-	uint64_t epoch = link->there ? link->endpoint.epoch : 0;
+	(void)snprintf(text, DR_EPOCH_SIZE, "%s", link->there ? link->endpoint.epoch : "");
 	(void)pthread_mutex_unlock(&link->lock);
-	return epoch;
+}
+
+void dr_epoch_text(uint64_t number, const char *word, char text[DR_EPOCH_SIZE])
+{
+	(void)snprintf(text, DR_EPOCH_SIZE, "%" PRIu64 "%s%.24s", number, word ? "-" : "",
+		word ? word : "");
+}
+
+uint64_t dr_epoch_number(const char *text)
+{
+	return strtoull(text, NULL, 10);
 }
 
 struct dr_store *dr_store_new(struct dr_link *link)
@@ -169,19 +179,6 @@ static int link_wait(struct dr_link *link, uint64_t generation, unsigned ms)
 	return stopped ? -ECANCELED : 0;
 }
 
-static int authenticate(redisContext *redis, const char *password)
-{
-	if (!password[0]) {
-		return 0;
-	}
-	redisReply *reply dr_cleanup(dr_reply_freep) = redisCommand(redis, "AUTH %s", password);
-
-	if (!reply) {
-		return -ENOTCONN;
-	}
-	return reply->type == REDIS_REPLY_ERROR ? -EACCES : 0;
-}
-
 /* Whether the server holds the campaign that the endpoint names, in the epoch that it names. */
 static int check_server(redisContext *redis, const struct dr_endpoint *endpoint)
 {
@@ -197,16 +194,15 @@ static int check_server(redisContext *redis, const struct dr_endpoint *endpoint)
 	if (strcmp(dr_reply_str(reply, 0, NULL), endpoint->campaign) != 0) {
 		return -ESTALE;
 	}
-	uint64_t epoch = strtoull(dr_reply_str(reply, 1, NULL), NULL, 10);
-	return endpoint->epoch && epoch != endpoint->epoch ? -ESTALE : 0;
+	return endpoint->epoch[0] && strcmp(dr_reply_str(reply, 1, NULL), endpoint->epoch) != 0
+		       ? -ESTALE
+		       : 0;
 }
 
 static int store_connect(struct dr_store *store)
 {
 	struct dr_link *link = store->link;
 	struct dr_endpoint endpoint = { 0 };
-	const struct timeval connect_timeout = { .tv_sec = CONNECT_TIMEOUT_MS / 1000 };
-	const struct timeval timeout = { .tv_sec = COMMAND_TIMEOUT_MS / 1000 };
 	int r;
 
 	disconnect(store);
@@ -220,22 +216,25 @@ static int store_connect(struct dr_store *store)
 	if (r < 0) {
 		return r;
 	}
-	store->redis = redisConnectWithTimeout(endpoint.host, endpoint.port, connect_timeout);
-	if (!store->redis || store->redis->err) {
-		r = -ENOTCONN;
-	} else {
-		/* hiredis before 1.0 leaves the socket open across exec. */
-		(void)fcntl(store->redis->fd, F_SETFD, FD_CLOEXEC);
-		(void)redisSetTimeout(store->redis, timeout);
-		r = authenticate(store->redis, endpoint.password);
-	}
+	/* An embedded server, as a URL would tell it. */
+	struct dr_url_host host = { endpoint.host, endpoint.port };
+	const struct dr_url embedded = {
+		.kind = DR_URL_TCP,
+		.password = endpoint.password[0] ? endpoint.password : NULL,
+		.hosts = &host,
+		.n_hosts = 1,
+	};
+
+	r = dr_connect(endpoint.url ? endpoint.url : &embedded, CONNECT_TIMEOUT_MS,
+		COMMAND_TIMEOUT_MS, &store->redis);
 	if (r == 0) {
 		r = check_server(store->redis, &endpoint);
 	}
 	if (r == 0) {
 		free(store->prefix);
 		store->prefix = dr_xstrdup(endpoint.prefix);
-		(void)snprintf(store->epoch, sizeof(store->epoch), "%" PRIu64, endpoint.epoch);
+		(void)snprintf(store->epoch, sizeof(store->epoch), "%s",
+			endpoint.epoch[0] ? endpoint.epoch : "0");
 	} else {
 		disconnect(store);
 	}
@@ -282,7 +281,15 @@ static int reply_error(struct dr_store *store, const struct dr_script *script, c
 	if (starts(text, "OOM") || strstr(text, "OOM command not allowed")) {
 		return -ENOMEM;
 	}
-	if (starts(text, "LOADING") || starts(text, "BUSY ") || starts(text, "READONLY") ||
+	if (starts(text, "LOADING")) {
+		return -EAGAIN;
+	}
+	if (starts(text, "NOPERM") || starts(text, "NOAUTH") || starts(text, "WRONGPASS")) {
+		dr_log_limited(10, DR_LOG_ERROR, "server-refuses", "answer=\"%.200s\"", text);
+		disconnect(store);
+		return -EACCES;
+	}
+	if (starts(text, "BUSY ") || starts(text, "NOREPLICAS") || starts(text, "READONLY") ||
 		starts(text, "MASTERDOWN") || starts(text, "MISCONF")) {
 		dr_log_limited(10, DR_LOG_WARNING, "server-not-ready", "answer=\"%.200s\"", text);
 		disconnect(store);
@@ -367,13 +374,19 @@ static int run_once(struct dr_store *store, struct dr_script *script, const stru
 	return -EPROTO;
 }
 
+/* What another server, or the same one a little later, may do better. */
+static bool is_passing(int error)
+{
+	return error == -ENOTCONN || error == -ESTALE || error == -EACCES || error == -EAGAIN;
+}
+
 int dr_store_run(struct dr_store *store, struct dr_script *script, const struct dr_args *args,
 	bool wait, redisReply **ret_reply)
 {
 	for (;;) {
 		int r = run_once(store, script, args, ret_reply);
 
-		if (!wait || (r != -ENOTCONN && r != -ESTALE && r != -EACCES)) {
+		if (!wait || !is_passing(r)) {
 			return r;
 		}
 		r = link_wait(store->link, store->generation, RETRY_MS);

@@ -3,22 +3,28 @@
 #define DR_STORE_STORE_H
 
 #include "base/buf.h"
-
-#include <hiredis/hiredis.h>
+#include "store/connect.h"
 
 /*
  * Redis: where the server is (a link, shared by a process's threads), a connection to it (a store,
  * one a thread), and the scripts, by which alone the campaign's state changes.
  */
 
+#define DR_EPOCH_SIZE 48 /* bytes of an epoch as text, with the NUL */
+/* "12"; with a random word, as external servers have it, "12-89abcdef01234567". */
+void dr_epoch_text(uint64_t number, const char *word, char text[DR_EPOCH_SIZE]);
+uint64_t dr_epoch_number(const char *text);
+
 /* Where the server is. */
 struct dr_endpoint {
+	const struct dr_url *
+		url; /* of a site's own server; lent for as long as the link lives. NULL: host and port */
 	char *host;
 	uint16_t port;
 	char *password;
 	char *prefix;   /* of every key */
-	char *campaign; /* its random id, checked on every connection; "" before there is one */
-	uint64_t epoch; /* a server of another epoch is refused; 0: any */
+	char *campaign; /* its random id, checked on every connection; NULL or "": none is known */
+	char epoch[DR_EPOCH_SIZE]; /* a server of another epoch is refused; "": any */
 };
 
 /* Threads: all functions from all threads. */
@@ -31,8 +37,8 @@ void dr_link_set(struct dr_link *link, const struct dr_endpoint *endpoint);
 void dr_link_stop(struct dr_link *link);
 /* From then on (dr_now_ns()) a call that would wait returns -ECANCELED; one that is answered still succeeds. */
 void dr_link_stop_at(struct dr_link *link, uint64_t ns);
-/* 0: none so far. */
-uint64_t dr_link_epoch(struct dr_link *link);
+/* "": none so far, or any. */
+void dr_link_epoch(struct dr_link *link, char text[DR_EPOCH_SIZE]);
 
 /* Threads: one at a time. */
 struct dr_store;
@@ -75,8 +81,9 @@ void dr_args_i64(struct dr_args *args, int64_t v);
  * Waits for a server as long as it takes, unless the link is stopped (wait = true), or gives up at
  * the first failure (wait = false).
  * On success *ret_reply is the caller's (freeReplyObject), and is never of type error.
- * @error ECANCELED the link was stopped; ENOTCONN no server (wait = false); EPROTO the script failed (logged);
- *        ENOMEM the server is out of memory; ESTALE the server is of another epoch or campaign (wait = false)
+ * @error ECANCELED the link was stopped; ENOTCONN no server, EAGAIN it still loads its data, EACCES it refuses user, password or
+ *        permission, ESTALE it is of another epoch or campaign (all with wait = false only); EPROTO the script failed
+ *        (logged); ENOMEM the server is out of memory; EPROTONOSUPPORT TLS, which this build has not
  */
 dr_nodiscard int dr_store_run(struct dr_store *store, struct dr_script *script,
 	const struct dr_args *args, bool wait, redisReply **ret_reply);

@@ -91,8 +91,11 @@ static void *worker_main(void *arg)
 			idle(worker, DR_NONE_PAUSED, &ms);
 			continue;
 		}
-		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%" PRIu64,
-			work->config.process, worker->name, dr_link_epoch(work->config.link));
+		char epoch[DR_EPOCH_SIZE];
+
+		dr_link_epoch(work->config.link, epoch);
+		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%s", work->config.process,
+			worker->name, epoch);
 		r = dr_claim_take(worker->store, &work->claims, worker->job,
 			work->config.options->max_pending_migrations, worker->who, &claim,
 			&worker->aside, &none);

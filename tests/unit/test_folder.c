@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/fdio.h"
-#include "campaign/folder.h"
+#include "campaign/leadership.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -188,14 +188,14 @@ START_TEST(folder__lock_is_held_by_one_and_passes_to_whoever_inherits_it)
 {
 	make_base();
 	struct dr_folder folder = create("one");
-	int lock = dr_folder_lock(&folder);
+	int lock = dr_folder_lock(&folder, NULL);
 	struct stat st;
 	ck_assert_int_ge(lock, 0);
 	ck_assert_int_eq(fstat(lock, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0600);
 	ck_assert_int_ne(fcntl(lock, F_GETFD) & FD_CLOEXEC, 0);
 	/* An OFD lock belongs to the descriptor, not to the process. */
-	ck_assert_int_eq(dr_folder_lock(&folder), -EAGAIN);
+	ck_assert_int_eq(dr_folder_lock(&folder, NULL), -EAGAIN);
 	int gate[2];
 	ck_assert_int_eq(pipe(gate), 0);
 	pid_t child = fork();
@@ -207,10 +207,10 @@ START_TEST(folder__lock_is_held_by_one_and_passes_to_whoever_inherits_it)
 		_exit(0);
 	}
 	(void)close(lock);
-	ck_assert_int_eq(dr_folder_lock(&folder), -EAGAIN);
+	ck_assert_int_eq(dr_folder_lock(&folder, NULL), -EAGAIN);
 	(void)close(gate[1]);
 	ck_assert_int_eq(waitpid(child, NULL, 0), child);
-	lock = dr_folder_lock(&folder);
+	lock = dr_folder_lock(&folder, NULL);
 	ck_assert_int_ge(lock, 0);
 	(void)close(lock);
 	ck_assert_int_eq(fstatat(folder.fd, "leader.lock", &st, 0), 0);

@@ -1,0 +1,2 @@
+-- Returns the names of all campaigns of an external server.
+return redis.call('SMEMBERS', CAMPAIGNS)
