@@ -1,6 +1,6 @@
 -- Who leads, on an external server: asked by every process once a second. ARGV: 0, campaign id, the caller's name, ms that its
 -- leadership lives without being asked for again (0: it gives it up), its host, a random word
--- Returns {0 another leads, 1 the caller leads, as before, 2 from now on, the epoch, the leader's host, state}
+-- Returns {0 another leads, or nobody needs to, 1 the caller leads, as before, 2 from now on, the epoch, the leader's host, state}
 open_gate()
 local id = redis.call('HGET', META, 'id')
 if not id then return redis.error_reply('EMPTY the server holds no such campaign') end
@@ -17,7 +17,8 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
 local m = redis.call('HMGET', META, 'epoch', 'leader', 'state', 'server')
 local server = replid .. '/' .. run
 local same = m[4] == server
-if holder and same and not mine then return { 0, m[1] or '', m[2] or '', m[3] or '' } end
+local over = m[3] == 'failed' or string.find(m[3] or '', 'completed', 1, true)
+if not mine and (over or (holder and same)) then return { 0, m[1] or '', m[2] or '', m[3] or '' } end
 if mine and same then
   redis.call('PEXPIRE', LEADER, ARGV[4])
   return { 1, m[1], m[2] or '', m[3] or '' }

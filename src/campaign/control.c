@@ -516,9 +516,11 @@ int dr_control_connect(
 	json_decref(status);
 	if (r < 0) {
 		dr_store_free(store);
+		if (folder->engine) {
+			return r == -ESTALE ? -ENOENT : r;
+		}
 		/* A port that another campaign's server has now refuses an old password. */
-		return r == -ESTALE || r == -EAGAIN || (r == -EACCES && !folder->engine) ? -ENOTCONN
-											 : r;
+		return r == -ESTALE || r == -EAGAIN || r == -EACCES ? -ENOTCONN : r;
 	}
 	*ret_store = store;
 	return 0;
@@ -556,10 +558,13 @@ int dr_control_status_any(const struct dr_folder *folder, json_t **ret_status)
 	if (r < 0) {
 		return r;
 	}
-	if (dr_control_connect(folder, spec, &store) == 0 &&
-		dr_control_status(store, spec, &status) == 0) {
+	r = dr_control_connect(folder, spec, &store);
+	if (r == 0 && dr_control_status(store, spec, &status) == 0) {
 		*ret_status = status;
 		return 0;
+	}
+	if (r == -ENOENT) {
+		return r; /* the site's own server does not have it any more */
 	}
 	r = dr_folder_read_json(folder, "status.json", &status);
 	if (r == -ENOENT && folder->engine) {

@@ -69,7 +69,7 @@ dr_nodiscard int dr_control_leftovers(struct dr_store *store, const struct dr_sp
 
 /*
  * Connects to the running campaign's server for commands. @error ENOTCONN no leader answers; EACCES its secret, or a
- * password, is refused to us
+ * password, is refused to us; ENOENT the site's own server does not have the campaign
  */
 dr_nodiscard int dr_control_connect(
 	const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store);

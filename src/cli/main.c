@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/log.h"
 #include "cli/cli.h"
 
 #include <locale.h>
@@ -101,6 +102,7 @@ int main(int argc, char **argv)
 	int status;
 
 	(void)setlocale(LC_CTYPE, "");
+	dr_log_level = DR_LOG_ERROR; /* a command says itself what went wrong */
 	(void)signal(SIGPIPE, SIG_IGN);
 	argp_program_version = "drover " DR_VERSION;
 	argp_err_exit_status = CLI_BAD_INPUT;

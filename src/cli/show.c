@@ -108,7 +108,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
 	int r;
 
 	cli_parse(&argp, "status", argc, argv, &args);
-	r = cli_open(cli, args.name, false, &campaign);
+	r = cli_open(cli, args.name, true, &campaign);
 	if (r) {
 		return r;
 	}
