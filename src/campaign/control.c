@@ -234,10 +234,11 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 	(void)json_object_set_new(status, "live", json_true());
 	set_int(status, "started_ms", started);
 	set_int(status, "finished_ms", finished);
+	json_int_t until = finished ? finished : (json_int_t)dr_reply_int(reply, 10);
+
+	/* The clock of another leader's host may have been behind. */
 	set_int(status, "elapsed_seconds",
-		started ? ((finished ? finished : (json_int_t)dr_reply_int(reply, 10)) - started) /
-				  1000
-			: 0);
+		started && until > started ? (until - started) / 1000 : 0);
 	(void)json_object_set_new(status, "workers", workers_json(part(reply, 4)));
 	(void)json_object_set_new(status, "progress", progress_json(ledger));
 	(void)json_object_set_new(status, "scan", scan_json(ledger, part(reply, 9)));

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fdio.h"
+#include "base/mounts.h"
 #include "base/text.h"
 #include "campaign/engine.h"
 #include "cli/cli.h"
@@ -265,15 +266,20 @@ static int create(const struct cli *cli, const struct dr_spec *spec)
 	return CLI_OK;
 }
 
-/* The site's own server must do before anything is made. */
+/* What will hold the queue must do before anything is made. */
 static int check_engine(const struct cli *cli)
 {
 	dr_cleanup(dr_freep) char *message = NULL;
 
-	if (cli->options.engine && dr_engine_check(cli->options.engine, &message) < 0) {
-		return cli_refuse("%s", message);
+	if (cli->options.engine) {
+		return dr_engine_check(cli->options.engine, &message) < 0
+			       ? cli_refuse("%s", message)
+			       : CLI_OK;
 	}
-	return CLI_OK;
+	dr_cleanup(dr_fd_closep) int fd =
+		open(cli->options.base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* A base path that is not there yet is looked at by the daemons. */
+	return fd >= 0 && dr_mount_locks(fd, &message) < 0 ? cli_refuse("%s", message) : CLI_OK;
 }
 
 static void tell(const struct cli *cli, const struct dr_spec *spec, const struct room *room)

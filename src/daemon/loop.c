@@ -369,14 +369,19 @@ static void turn(struct dr_daemon *daemon)
 
 static void wait_for_events(struct dr_daemon *daemon)
 {
-	struct pollfd fds[2] = {
+	struct pollfd fds[3] = {
 		{ .fd = daemon->signal_fd, .events = POLLIN },
 		{ .fd = daemon->wake_fd, .events = POLLIN },
+		/* A server that ends closes its connections: then nobody waits for the next heartbeat to fail. */
+		{ .fd = dr_store_fd(daemon->store), .events = POLLRDHUP },
 	};
 	eventfd_t events;
 
-	if (poll(fds, 2, TICK_MS) <= 0) {
+	if (poll(fds, daemon->role == DR_NO_ROLE ? 2 : 3, TICK_MS) <= 0) {
 		return;
+	}
+	if (fds[2].revents) {
+		daemon->beat_ns = 0; /* the next one proves it */
 	}
 	if (fds[1].revents & POLLIN && eventfd_read(daemon->wake_fd, &events) == 0) {
 		daemon->drained = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mounts.h"
 #include "campaign/engine.h"
 #include "daemon/daemon.h"
 #include "daemon/process.h"

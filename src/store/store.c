@@ -158,6 +158,11 @@ void dr_store_free(struct dr_store *store)
 	free(store);
 }
 
+int dr_store_fd(const struct dr_store *store)
+{
+	return store->redis ? store->redis->fd : -1;
+}
+
 /* Waits until the link changes, is stopped, or some time has passed. @return -ECANCELED when it is stopped */
 static int link_wait(struct dr_link *link, uint64_t generation, unsigned ms)
 {

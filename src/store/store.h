@@ -49,6 +49,9 @@ static inline void dr_store_freep(struct dr_store **store)
 	dr_store_free(*store);
 }
 
+/* The socket of its connection, to be polled for its end: nothing is read from it between calls. -1: not connected */
+int dr_store_fd(const struct dr_store *store);
+
 /* The scripts, by their names in lua/. */
 struct dr_script {
 	const char *name;
