@@ -2,6 +2,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "daemon/server.h"
+#include "store/aof.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -37,12 +38,17 @@ static int open_dir_list(int dirfd, const char *path, DIR **ret_dir)
 	return 0;
 }
 
+static bool is_log(const char *name)
+{
+	return strstr(name, ".incr.") != NULL;
+}
+
 /* Copies a file, with fsync. */
 static int copy_file(int from_dir, int to_dir, const char *name)
 {
 	int from dr_cleanup(dr_fd_closep) = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
 	int to dr_cleanup(dr_fd_closep) =
-		openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		openat(to_dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	char buffer[65536];
 	off_t off = 0;
 	ssize_t n;
@@ -60,6 +66,17 @@ static int copy_file(int from_dir, int to_dir, const char *name)
 	}
 	if (n < 0) {
 		return (int)n;
+	}
+	if (is_log(name)) {
+		int r = dr_aof_mend(to);
+
+		if (r < 0) {
+			return r;
+		}
+		if (r == 1) {
+			dr_log(DR_LOG_WARNING, "torn-tail-cut",
+				"file=%s next=\"what was in it is done again\"", name);
+		}
 	}
 	return fsync(to) < 0 ? -errno : 0;
 }

@@ -148,7 +148,7 @@ static int lookup_start(const char *host, int fd)
 	(void)snprintf(lookup->host, sizeof(lookup->host), "%s", host);
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attr, 512 * 1024);
+	(void)pthread_attr_setstacksize(&attr, (size_t)512 * 1024);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	int error = pthread_create(&thread, &attr, lookup_main, lookup);
@@ -160,10 +160,14 @@ static int lookup_start(const char *host, int fd)
 	return -error;
 }
 
-static bool wait_readable(int fd, unsigned ms)
+static uint64_t step_end_ns(const struct way *way)
 {
-	uint64_t until_ns = dr_now_ns() + (uint64_t)ms * 1000000u;
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	return dr_now_ns() + (uint64_t)way->step_ms * 1000000u;
+}
+
+static bool wait_for(int fd, short events, uint64_t until_ns)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
 
 	for (;;) {
 		uint64_t now_ns = dr_now_ns();
@@ -189,7 +193,7 @@ static int look_up(struct way *way, const char *host, struct addresses *ret)
 		because(way, "'%s' cannot be looked up: %s", host, strerrordesc_np(-r));
 		return -ENOTCONN;
 	}
-	if (!wait_readable(read_end, way->step_ms) ||
+	if (!wait_for(read_end, POLLIN, step_end_ns(way)) ||
 		read(read_end, &found, sizeof(found)) != (ssize_t)sizeof(found)) {
 		because(way, "looking up '%s' takes longer than %u ms", host, way->step_ms);
 		return -ENOTCONN;
@@ -242,6 +246,7 @@ static int open_tcp(struct way *way, const char *host, uint16_t port)
 		if (r < 0) {
 			return r;
 		}
+		r = -ENOTCONN;
 	}
 	for (size_t i = 0; i < addresses.n; i++) {
 		const char *address = addresses.text[i];
@@ -256,8 +261,6 @@ static int open_tcp(struct way *way, const char *host, uint16_t port)
 	}
 	return r;
 }
-
-static int broken(struct way *way, bool is_late);
 
 #ifdef DR_HAVE_TLS
 
@@ -323,7 +326,7 @@ static int load_files(struct way *way, SSL_CTX *context)
 }
 
 /* The certificate must be for the host that the URL names, whatever address that has. */
-static bool expect_host(SSL *tls, const char *host)
+static bool expect_host(SSL *tls, char *host)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(tls);
 	struct in6_addr literal;
@@ -359,7 +362,44 @@ static int tls_error(struct way *way)
 	return -EPROTO;
 }
 
-static int encrypt(struct way *way, const char *host)
+/*
+ * Gives the connection to hiredis, which would bound each read of the handshake, and not the whole: so it is told that
+ * the socket does not block, begins, and leaves the rest to be done here.
+ * @return SSL_ERROR_NONE, or what SSL_get_error() says
+ */
+static int shake_hands(struct way *way, SSL *tls)
+{
+	redisContext *redis = way->redis;
+	uint64_t until_ns = step_end_ns(way);
+	int flags = fcntl(redis->fd, F_GETFL);
+	int state = SSL_ERROR_NONE;
+
+	(void)fcntl(redis->fd, F_SETFL, flags | O_NONBLOCK);
+	redis->flags &= ~REDIS_BLOCK;
+	errno = 0;
+	if (redisInitiateSSL(redis, tls) != REDIS_OK) {
+		return SSL_get_error(tls, -1);
+	}
+	(void)SSL_up_ref(tls); /* hiredis owns one, from now on only */
+	for (;;) {
+		errno = 0;
+		int n = SSL_do_handshake(tls);
+
+		state = n == 1 ? SSL_ERROR_NONE : SSL_get_error(tls, n);
+		if (state != SSL_ERROR_WANT_READ && state != SSL_ERROR_WANT_WRITE) {
+			break;
+		}
+		if (!wait_for(redis->fd, state == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN,
+			    until_ns)) {
+			break;
+		}
+	}
+	redis->flags |= REDIS_BLOCK;
+	(void)fcntl(redis->fd, F_SETFL, flags);
+	return state;
+}
+
+static int start_tls(struct way *way)
 {
 	SSL_CTX *context dr_cleanup(tls_context_freep) = SSL_CTX_new(TLS_client_method());
 
@@ -375,24 +415,33 @@ static int encrypt(struct way *way, const char *host)
 	}
 	SSL *tls dr_cleanup(tls_freep) = SSL_new(context);
 
-	if (!tls || !expect_host(tls, host)) {
+	if (!tls || !expect_host(tls, way->url->hosts[0].name)) {
 		because(way, "OpenSSL takes no such host name");
 		return -EPROTO;
 	}
 	ERR_clear_error();
-	(void)redisSetTimeout(way->redis, time_of(way->step_ms));
-	if (redisInitiateSSL(way->redis, tls) == REDIS_OK) {
-		tls = NULL; /* hiredis owns it, from now on only */
-		return 0;
-	}
+	int state = shake_hands(way, tls);
+	int error = errno;
 	long verdict = SSL_get_verify_result(tls);
 
+	if (state == SSL_ERROR_NONE) {
+		return 0;
+	}
 	if (verdict != X509_V_OK) {
 		because(way, "the server's certificate: %s",
 			X509_verify_cert_error_string(verdict));
 		return -EPROTO;
 	}
-	return broken(way, SSL_get_error(tls, -1) == SSL_ERROR_WANT_READ);
+	if (state == SSL_ERROR_WANT_READ || state == SSL_ERROR_WANT_WRITE) {
+		because(way, "no TLS within %u ms", way->step_ms);
+		return -ENOTCONN;
+	}
+	r = tls_error(way);
+	if (r == 0) {
+		because(way, "TLS: %s", error ? strerrordesc_np(error) : "the server hung up");
+		r = -ENOTCONN;
+	}
+	return r;
 }
 
 #else
@@ -408,9 +457,9 @@ static int tls_error(struct way *way)
 	return 0;
 }
 
-static int encrypt(struct way *way, const char *host)
+static int start_tls(struct way *way)
 {
-	(void)way, (void)host;
+	(void)way;
 	return -EPROTONOSUPPORT;
 }
 
@@ -430,8 +479,17 @@ static int broken(struct way *way, bool is_late)
 		because(way, "speaks no Redis protocol: %s", redis->errstr);
 		return -EPROTO;
 	}
-	int r = way->url->kind == DR_URL_TLS ? tls_error(way) : 0;
+	int r = 0;
 
+	if (way->url->kind == DR_URL_TLS) {
+		r = tls_error(way);
+		if (r == 0 && !way->url->tls_cert) {
+			/* What it says before it hangs up may be lost. */
+			because(way, "%s (does the server want a client certificate, a tls_cert?)",
+				redis->errstr);
+			return -ENOTCONN;
+		}
+	}
 	if (r == 0) {
 		because(way, "%s", redis->errstr);
 		r = -ENOTCONN;
@@ -439,11 +497,14 @@ static int broken(struct way *way, bool is_late)
 	return r;
 }
 
-/* One command and its reply. hiredis bounds each read and write; here they are bounded together. */
+/*
+ * One command and its reply, which stays NULL on an error. hiredis bounds each read and write; here they are bounded
+ * together.
+ */
 static int ask(struct way *way, int argc, const char **argv, redisReply **ret_reply)
 {
 	redisContext *redis = way->redis;
-	uint64_t until_ns = dr_now_ns() + (uint64_t)way->step_ms * 1000000u;
+	uint64_t until_ns = step_end_ns(way);
 	int r = redisAppendCommandArgv(redis, argc, argv, NULL);
 	int is_sent = 0;
 	void *reply = NULL;
@@ -537,7 +598,7 @@ static int log_in(struct way *way, const char *user, const char *password)
 	argv[argc++] = password ? password : "";
 	int r = ask(way, argc, argv, &reply);
 
-	if (r < 0) {
+	if (!reply) {
 		return r;
 	}
 	if (!is_error(reply)) {
@@ -561,7 +622,7 @@ static int check_ready(struct way *way)
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	int r = ask_words(way, "PING", NULL, &reply);
 
-	if (r < 0) {
+	if (!reply) {
 		return r;
 	}
 	if (reply->type == REDIS_REPLY_STATUS ||
@@ -577,7 +638,7 @@ static int info_has(struct way *way, const char *section, const char *text)
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	int r = ask_words(way, "INFO", section, &reply);
 
-	if (r < 0) {
+	if (!reply) {
 		return r;
 	}
 	return reply->type == REDIS_REPLY_STRING ? strstr(reply->str, text) != NULL : -ENODATA;
@@ -602,7 +663,7 @@ static int check_role(struct way *way)
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	int r = ask_words(way, "ROLE", NULL, &reply);
 
-	if (r < 0) {
+	if (!reply) {
 		return r;
 	}
 	const char *role = dr_reply_str(reply, 0, NULL);
@@ -635,7 +696,7 @@ static int select_db(struct way *way)
 	(void)snprintf(db, sizeof(db), "%u", way->url->db);
 	int r = ask_words(way, "SELECT", db, &reply);
 
-	if (r < 0) {
+	if (!reply) {
 		return r;
 	}
 	return reply->type == REDIS_REPLY_STATUS ? 0 : refused(way, reply, "SELECT");
@@ -691,7 +752,7 @@ static int ask_sentinel(
 	if (r == 0) {
 		r = ask(way, 3, argv, &reply);
 	}
-	if (r == 0) {
+	if (reply) {
 		r = read_master(way, reply, ret_host, ret_port);
 	}
 	way_close(way);
@@ -721,7 +782,7 @@ static int by_sentinels(struct way *way)
 		set_who(way, "sentinel", url->hosts[i].name, url->hosts[i].port);
 		int r = ask_sentinel(way, &url->hosts[i], &host, &port);
 
-		if (r == 0) {
+		if (host) {
 			set_who(way, "server", host, port);
 			if (failed && strcmp(failed, way->who) == 0) {
 				continue;
@@ -752,7 +813,7 @@ static int direct(struct way *way)
 					 : open_tcp(way, url->hosts[0].name, url->hosts[0].port);
 
 	if (r == 0 && url->kind == DR_URL_TLS) {
-		r = encrypt(way, url->hosts[0].name);
+		r = start_tls(way);
 	}
 	return r == 0 ? make_ready(way) : r;
 }
