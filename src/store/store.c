@@ -228,6 +228,7 @@ static int store_connect(struct dr_store *store)
 		.password = endpoint.password[0] ? endpoint.password : NULL,
 		.hosts = &host,
 		.n_hosts = 1,
+		.quiet = true,
 	};
 
 	r = dr_connect(endpoint.url ? endpoint.url : &embedded, CONNECT_TIMEOUT_MS,

@@ -8,9 +8,10 @@
  * Where a site's own Redis or Valkey is (redis_url in drover.conf):
  *   redis://[[user]:password@]host[:port][/db]      port 6379
  *   rediss://...                                    the same over TLS
- *   unix://[[user]:password@]/path[?db=N]
- *   sentinel://[[user]:password@]host[:port][,host[:port]]...]/name[?db=N]   port 26379; name of the master set
- * User, password, path and name may hold %HH. An IPv6 address stands in brackets.
+ *   unix://[[user]:password@]/path[?db=N]           a path of at most 106 bytes
+ *   sentinel://[[user]:password@]host[:port][,host[:port]].../name[?db=N]   port 26379; name of the master set
+ * User, password, path and name may hold %HH; '#', DEL and bytes up to the space must be written so. An IPv6 address
+ * stands in brackets. redis://word@host is refused: tools disagree whether the word is a user or a password.
  */
 enum dr_url_kind { DR_URL_TCP, DR_URL_TLS, DR_URL_UNIX, DR_URL_SENTINEL };
 
@@ -28,9 +29,10 @@ struct dr_url {
 	char *path;     /* unix: of the socket */
 	char *name;     /* sentinel: of the master set */
 	unsigned db;
-	/* What no URL says; NULL: none. Set by the caller, freed by dr_url_fini(). */
+	/* What no URL says; NULL or false: none. Set by the caller, freed by dr_url_fini(). */
 	char *sentinel_password;
 	char *tls_ca, *tls_cert, *tls_key; /* files, PEM; no tls_ca: the system's */
+	bool quiet; /* nobody there is no news: not logged; its caller starts the server itself */
 };
 
 /*

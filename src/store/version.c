@@ -2,17 +2,16 @@
 #include "store/version.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
+#include "store/wait.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
-#define ANSWER_NS (10 * UINT64_C(1000000000))
+#define ANSWER_MS 10000
 #define ANSWER_MAX 512   /* bytes of the first line; real ones have about 90 */
 #define NUMBER_MAX 99999 /* of a version: more is none */
 
@@ -125,33 +124,13 @@ static int spawn(const char *path, int out_fd, pid_t *ret_pid)
 	return r;
 }
 
-/* @error ETIMEDOUT */
-static int wait_readable(int fd, uint64_t deadline_ns)
-{
-	for (;;) {
-		uint64_t now = dr_now_ns();
-		int ms = now < deadline_ns ? (int)((deadline_ns - now + 999999) / 1000000) : 0;
-		struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-		int n = poll(&poll_fd, 1, ms);
-		if (n > 0) {
-			return 0;
-		}
-		if (n == 0) {
-			return -ETIMEDOUT;
-		}
-		if (errno != EINTR) {
-			return -errno;
-		}
-	}
-}
-
 /* The first line, or what there is of it when the output ends or the room does. */
-static int read_line(int fd, char text[ANSWER_MAX])
+static int read_line(int fd, unsigned ms, char text[ANSWER_MAX])
 {
-	uint64_t deadline_ns = dr_now_ns() + ANSWER_NS;
+	uint64_t deadline_ns = dr_now_ns() + (uint64_t)ms * 1000000u;
 	size_t len = 0;
 	while (len < ANSWER_MAX - 1 && !memchr(text, '\n', len)) {
-		int r = wait_readable(fd, deadline_ns);
+		int r = dr_wait_fd(fd, POLLIN, deadline_ns);
 		if (r < 0) {
 			return r;
 		}
@@ -178,6 +157,12 @@ static void end(pid_t pid)
 
 int dr_server_version_of(const char *path, struct dr_server_version *ret_version)
 {
+	return dr_server_version_of_within(path, ANSWER_MS, ret_version);
+}
+
+int dr_server_version_of_within(
+	const char *path, unsigned ms, struct dr_server_version *ret_version)
+{
 	char text[ANSWER_MAX];
 	int pipes[2];
 	pid_t pid = 0;
@@ -192,7 +177,7 @@ int dr_server_version_of(const char *path, struct dr_server_version *ret_version
 	if (r < 0) {
 		return r;
 	}
-	r = read_line(read_end, text);
+	r = read_line(read_end, ms, text);
 	end(pid);
 	return r < 0 ? r : dr_server_version_parse(text, ret_version);
 }

@@ -29,6 +29,9 @@ dr_nodiscard int dr_server_version_parse(const char *text, struct dr_server_vers
  *        nothing; other errnos of pipe2, posix_spawn, poll and read
  */
 dr_nodiscard int dr_server_version_of(const char *path, struct dr_server_version *ret_version);
+/* The same with another time limit, for its test. */
+dr_nodiscard int dr_server_version_of_within(
+	const char *path, unsigned ms, struct dr_server_version *ret_version);
 
 /* "redis 7.0.15" into text; returns text. */
 const char *dr_server_version_format(

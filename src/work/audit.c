@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "work/audit.h"
 
-#include "base/fdio.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -10,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#define KEPT_MAX (8u << 20) /* bytes of lines that a log does not take */
 
 static int open_log(int logs_fd, const char *host, const char *kind)
 {
@@ -38,6 +39,7 @@ int dr_audit_open(struct dr_audit *audit, int logs_fd, const char *host)
 
 void dr_audit_fini(struct dr_audit *audit)
 {
+	dr_audit_flush(audit);
 	dr_fd_closep(&audit->fd_succeeded);
 	dr_fd_closep(&audit->fd_failed);
 	dr_buf_fini(&audit->succeeded);
@@ -91,18 +93,48 @@ void dr_audit_not_moved(
 	put_path(&audit->failed, file);
 }
 
+/* Keeps what is left from `done` on; a line that was cut begins again, on a line of its own. */
+static void keep_rest(struct dr_buf *lines, size_t done)
+{
+	struct dr_buf rest = { 0 };
+	size_t start = done;
+
+	while (start > 0 && lines->data[start - 1] != '\n') {
+		start--;
+	}
+	dr_buf_put(&rest, "\n", start < done);
+	dr_buf_put(&rest, lines->data + start, lines->len - start);
+	dr_buf_fini(lines);
+	*lines = rest;
+}
+
 static void flush(int fd, struct dr_buf *lines)
 {
-	if (lines->len == 0) {
+	size_t done = 0;
+
+	while (done < lines->len) {
+		ssize_t n = write(fd, lines->data + done, lines->len - done);
+
+		if (n >= 0) {
+			done += (size_t)n;
+		} else if (errno != EINTR) {
+			break;
+		}
+	}
+	if (done == lines->len) {
+		dr_buf_clear(lines);
 		return;
 	}
-	int r = dr_write_full(fd, lines->data, lines->len);
+	int error = errno;
 
-	if (r < 0) {
-		dr_log_limited(60, DR_LOG_ERROR, "audit-log-not-written",
-			"errno=%d next=\"the campaign goes on\"", -r);
+	keep_rest(lines, done);
+	dr_log_limited(60, DR_LOG_ERROR, "audit-log-not-written",
+		"errno=%d error=\"%s\" next=\"kept, and tried again\"", error,
+		strerrordesc_np(error));
+	if (lines->len > KEPT_MAX) {
+		dr_log_limited(60, DR_LOG_ERROR, "audit-lines-lost", "bytes=%zu", lines->len);
+		dr_buf_clear(lines);
 	}
-	dr_buf_clear(lines);
 }
 
 void dr_audit_flush(struct dr_audit *audit)

@@ -478,13 +478,50 @@ END_TEST
 
 START_TEST(connect__waits_for_a_server_that_is_not_ready)
 {
-	check_answer(-ENOTCONN, "LOADING", "-LOADING Redis is loading the dataset in memory\r\n");
-	check_answer(-ENOTCONN, NULL, "-MASTERDOWN Link with MASTER is down\r\n");
+	check_answer(-ENOTCONN, "MASTERDOWN", "-MASTERDOWN Link with MASTER is down\r\n");
 	check_answer(-ENOTCONN, NULL, "-BUSY Redis is busy running a script.\r\n");
 	check_answer(-ENOTCONN, NULL, "-MISCONF Redis is configured to save RDB snapshots\r\n");
 	check_answer(-ENOTCONN, NULL, "-ERR max number of clients reached\r\n");
-	SERVER fake = start_fake("-LOADING Redis is loading the dataset in memory\r\n", 0);
-	check_fails(-ENOTCONN, NULL, "redis://:secret@127.0.0.1:%u", fake.port);
+}
+END_TEST
+
+#define LOADING "-LOADING Redis is loading the dataset in memory\r\n"
+
+START_TEST(connect__tells_that_a_server_still_loads_its_data)
+{
+	SERVER loading = start_fake(LOADING, 0);
+	int log dr_cleanup(dr_fd_closep) = open_log();
+	char *url dr_cleanup(dr_freep) = dr_xasprintf("redis://:secret@127.0.0.1:%u", loading.port);
+	redisContext *redis = NULL;
+	ck_assert_int_eq(connect_for(STEP_MS, COMMAND_MS, url, &redis), -EAGAIN);
+	ck_assert_str_eq(take_log(log), "");
+	dr_log_level = DR_LOG_DEBUG;
+	check_answer(-EAGAIN, " debug redis-loading ", LOADING);
+	dr_log_level = DR_LOG_INFO;
+}
+END_TEST
+
+START_TEST(connect__says_nothing_of_a_quiet_server_that_is_not_there)
+{
+	char *text dr_cleanup(dr_freep) = dr_xasprintf("redis://127.0.0.1:%u", closed_port());
+	struct dr_url url dr_cleanup(dr_url_fini) = { 0 };
+	char *message = NULL;
+	ck_assert_int_eq(dr_url_parse(text, &url, &message), 0);
+	ck_assert(!url.quiet);
+	url.quiet = true;
+	int log dr_cleanup(dr_fd_closep) = open_log();
+	redisContext *redis = NULL;
+	ck_assert_int_eq(dr_connect(&url, STEP_MS, COMMAND_MS, &redis), -ENOTCONN);
+	ck_assert_str_eq(take_log(log), "");
+	dr_log_level = DR_LOG_DEBUG;
+	ck_assert_int_eq(dr_connect(&url, STEP_MS, COMMAND_MS, &redis), -ENOTCONN);
+	dr_log_level = DR_LOG_INFO;
+	check_logged(take_log(log), " debug redis-unreachable ");
+	/* It is there, and that is news. */
+	SERVER refuses = start_fake("-NOAUTH Authentication required.\r\n", 0);
+	url.hosts[0].port = refuses.port;
+	ck_assert_int_eq(dr_connect(&url, STEP_MS, COMMAND_MS, &redis), -EACCES);
+	check_logged(take_log(log), "NOAUTH");
 }
 END_TEST
 
@@ -564,16 +601,29 @@ START_TEST(sentinel__may_be_wrong_about_the_master)
 	SERVER right = start_fake_sentinel(master.port);
 	SERVER wrong = start_fake_sentinel(replica.port);
 	SERVER dead = start_fake_sentinel(closed_port());
+	SERVER loading = start_fake(LOADING, 0);
+	SERVER early = start_fake_sentinel(loading.port);
 	check_fails(-ENOTCONN, "is not a master", "sentinel://127.0.0.1:%u/drover", wrong.port);
 	/* ROLE is not permitted: INFO tells. */
 	check_fails(-ENOTCONN, NULL, "sentinel://eve:@127.0.0.1:%u/drover", wrong.port);
 	check_fails(-ENOTCONN, NULL, "sentinel://127.0.0.1:%u,127.0.0.1:%u/drover", dead.port,
 		dead.port);
-	redisContext *redis =
-		connected("sentinel://eve:@127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u/drover",
-			dead.port, wrong.port, right.port);
+	redisContext *redis = connected(
+		"sentinel://eve:@127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u/drover",
+		dead.port, wrong.port, early.port, right.port);
 	ck_assert_int_eq(redis->tcp.port, master.port);
 	redisFree(redis);
+}
+END_TEST
+
+START_TEST(sentinel__may_name_a_server_that_still_loads_its_data)
+{
+	SERVER loading = start_fake(LOADING, 0);
+	SERVER early = start_fake_sentinel(loading.port);
+	unsigned dead = closed_port();
+	check_fails(-EAGAIN, NULL, "sentinel://127.0.0.1:%u/drover", early.port);
+	check_fails(-EAGAIN, NULL, "sentinel://127.0.0.1:%u,127.0.0.1:%u/drover", early.port, dead);
+	check_fails(-EAGAIN, NULL, "sentinel://127.0.0.1:%u,127.0.0.1:%u/drover", dead, early.port);
 }
 END_TEST
 
@@ -805,9 +855,12 @@ int main(void)
 		connect__tells_that_nobody_is_there,
 		connect__knows_what_is_no_redis,
 		connect__waits_for_a_server_that_is_not_ready,
+		connect__tells_that_a_server_still_loads_its_data,
+		connect__says_nothing_of_a_quiet_server_that_is_not_there,
 		connect__tells_what_a_server_refuses,
 		connect__never_repeats_a_password_that_the_server_repeats,
 		connect__never_repeats_a_password_in_other_words,
+		sentinel__may_name_a_server_that_still_loads_its_data,
 		sentinel__answers_are_checked,
 #ifndef DR_HAVE_TLS
 		tls__is_told_to_be_missing,
