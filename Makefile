@@ -12,8 +12,9 @@ PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 SETUP_FLAGS := $(if $(CI),-Dwerror=true) $(MESON_FLAGS)
 VERSION = $(shell sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)
 FUZZ_SECONDS ?= 60
+ROUNDS ?= 10
 
-.PHONY: all programs test check demo bench fuzz install dist clean format help
+.PHONY: all programs test chaos check demo bench fuzz install dist clean format help
 
 all: build/build.ninja
 	@$(NINJA) -C build
@@ -30,12 +31,16 @@ demo: programs
 test: all
 	@$(PYTHON) scripts/run-tests build
 
+chaos: programs
+	@$(PYTHON) tests/chaos/run --build build/bin --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
 check: all
 	@scripts/check
 
 bench: programs
 	@$(NINJA) -C build bench/bare
 	@$(PYTHON) bench/run.py build
+	@$(PYTHON) bench/failover.py build
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz
@@ -57,6 +62,7 @@ format:
 help:
 	@echo 'make            build/bin/drover, droverd, drover-lab'
 	@echo 'make test       all tests; the last line counts them'
+	@echo 'make chaos      ROUNDS=$(ROUNDS) of hosts that die, stop, and are cut off; SEED= repeats one'
 	@echo 'make check      sanitizers, lint, layers, a little fuzzing'
 	@echo 'make demo       empties two OSTs of a lab and proves that nothing is lost'
 	@echo 'make bench      how fast it is, in ratios'
