@@ -21,7 +21,7 @@ static const char *const level_names[] = {
 
 int dr_log_parse_level(const char *s, enum dr_log_level *ret_level)
 {
-	for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+	for (size_t i = DR_LOG_ERROR; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
 		if (strcasecmp(s, level_names[i]) == 0) {
 			*ret_level = (enum dr_log_level)i;
 			return 0;

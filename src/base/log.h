@@ -9,7 +9,7 @@
  * The event is a stable name in lower case with dashes. Never pass a password.
  * May be called from every thread.
  */
-enum dr_log_level { DR_LOG_ERROR, DR_LOG_WARNING, DR_LOG_INFO, DR_LOG_DEBUG };
+enum dr_log_level { DR_LOG_NONE, DR_LOG_ERROR, DR_LOG_WARNING, DR_LOG_INFO, DR_LOG_DEBUG };
 
 extern enum dr_log_level dr_log_level;
 

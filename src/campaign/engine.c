@@ -7,36 +7,51 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What an error of the server means to the user; EACCES and EPROTO have been logged with the server's own words. */
-static int explain(const struct dr_url *url, int error, char **ret_message)
-{
-	char *shown dr_cleanup(dr_freep) = dr_url_show(url);
-	const char *what = error == -ENOTCONN ? "does not answer"
-			   : error == -EAGAIN ? "still loads its data"
-			   : error == -EACCES ? "refuses user, password or a permission"
-			   : error == -EPROTONOSUPPORT
-				   ? "cannot be used: this drover was built without TLS"
-				   : "cannot be used";
+#define CONNECT_MS 1000
+#define COMMAND_MS 10000
 
-	*ret_message = dr_xasprintf("%s %s", shown, what);
-	return error;
+/* Proves that the server is there and lets us in, with its own words when not. */
+static int knock(const struct dr_url *url, char **ret_message)
+{
+	char *why dr_cleanup(dr_freep) = NULL;
+	redisContext *redis = NULL;
+	int r = dr_connect_or_say(url, CONNECT_MS, COMMAND_MS, &redis, &why);
+
+	if (r < 0) {
+		char *shown dr_cleanup(dr_freep) = dr_url_show(url);
+
+		*ret_message = dr_xasprintf("%s: %s", shown, why);
+		return r;
+	}
+	redisFree(redis);
+	return 0;
 }
 
 /* One script on one connection. */
 static int run(const struct dr_url *url, const char *name, struct dr_script *script,
 	const struct dr_args *args, redisReply **ret_reply, char **ret_message)
 {
+	int r = knock(url, ret_message);
+
+	if (r < 0) {
+		return r;
+	}
 	char *prefix dr_cleanup(dr_freep) = dr_xasprintf("drover:%s:", name);
 	const struct dr_endpoint endpoint = { .url = url, .prefix = prefix };
 	struct dr_link *link = dr_link_new();
 	struct dr_store *store = dr_store_new(link);
 
 	dr_link_set(link, &endpoint);
-	int r = dr_store_run(store, script, args, false, ret_reply);
-
+	r = dr_store_run(store, script, args, false, ret_reply);
 	dr_store_free(store);
 	dr_link_free(link);
-	return r < 0 ? explain(url, r, ret_message) : 0;
+	if (r < 0) {
+		char *shown dr_cleanup(dr_freep) = dr_url_show(url);
+
+		*ret_message = dr_xasprintf(
+			"%s does not run drover's scripts: %s", shown, strerrordesc_np(-r));
+	}
+	return r;
 }
 
 int dr_engine_check(const struct dr_url *url, char **ret_message)

@@ -19,7 +19,7 @@ dr_nodiscard int dr_campaign_open(const struct dr_options *options, const char *
 	struct dr_folder *ret_folder, struct dr_spec **ret_spec, char **ret_message);
 /*
  * Whether the server will do: version 6.2 or later, maxmemory-policy noeviction.
- * @error ENOTCONN, EACCES, EPROTO, EPROTONOSUPPORT: of dr_connect(); EINVAL it will not do
+ * @error ENOTCONN, EAGAIN, EACCES, EPROTO, EPROTONOSUPPORT, ENOENT: of dr_connect(); EINVAL it will not do
  */
 dr_nodiscard int dr_engine_check(const struct dr_url *url, char **ret_message);
 /* Tells the server of a new campaign. @error EEXIST there is another one of this name */

@@ -275,6 +275,12 @@ static int load_engine(struct dr_options *options, const char *path, char **ret_
 	if (r == 0 && options->redis_password_file) {
 		r = read_password(options->redis_password_file, &url->password, ret_message);
 	}
+	if (r == 0 && url->user && !url->password) {
+		*ret_message = dr_xasprintf(
+			"%s: redis_url has a user and no password: write user:password@, or set redis_password_file",
+			path);
+		return -EINVAL;
+	}
 	if (r == 0 && options->sentinel_password_file) {
 		r = read_password(
 			options->sentinel_password_file, &url->sentinel_password, ret_message);

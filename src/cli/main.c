@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 	int status;
 
 	(void)setlocale(LC_CTYPE, "");
-	dr_log_level = DR_LOG_ERROR; /* a command says itself what went wrong */
+	dr_log_level = DR_LOG_NONE; /* a command says itself what went wrong */
 	(void)signal(SIGPIPE, SIG_IGN);
 	argp_program_version = "drover " DR_VERSION;
 	argp_err_exit_status = CLI_BAD_INPUT;

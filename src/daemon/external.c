@@ -33,11 +33,8 @@ static void open_any(struct dr_daemon *daemon)
 {
 	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
 	char *word dr_cleanup(dr_freep) = random_word();
-	const struct dr_endpoint endpoint = {
-		.url = daemon->folder.engine,
-		.prefix = prefix,
-		.campaign = daemon->spec->id,
-	};
+	/* No campaign: the script says better than the connection what is wrong with what is there. */
+	const struct dr_endpoint endpoint = { .url = daemon->folder.engine, .prefix = prefix };
 
 	daemon->any_link = dr_link_new();
 	daemon->any_store = dr_store_new(daemon->any_link);
@@ -118,7 +115,9 @@ int dr_external_elect(struct dr_daemon *daemon)
 	int r = dr_engine_check(daemon->folder.engine, &why);
 
 	if (r < 0) {
-		dr_log_limited(10, DR_LOG_ERROR, "server-will-not-do", "why=\"%s\"", why);
+		if (r != -ENOTCONN && r != -EAGAIN) {
+			dr_log_limited(10, DR_LOG_ERROR, "server-will-not-do", "why=\"%s\"", why);
+		}
 		return r;
 	}
 	r = dr_external_renew(daemon);

@@ -102,8 +102,8 @@ static bool is_passing(const struct dr_daemon *daemon, int error)
 		return !daemon->redis_port_is_fatal;
 	case EACCES:
 	case EPERM:
-		/* To root a folder is closed only while it is read-only; one that could lead before may again. */
-		return geteuid() == 0 || daemon->epoch > 0;
+		/* To root a folder is closed only while it is read-only; and who could before may again. */
+		return daemon->epoch > 0 || (geteuid() == 0 && !is_external(daemon));
 	case EBADMSG:
 	case EPROTO:
 	case EINVAL:
@@ -130,7 +130,8 @@ static void elect(struct dr_daemon *daemon)
 		dr_log_limited(10, DR_LOG_WARNING, "cannot-lead",
 			"campaign=%s error=\"%s\" next=\"tries again\"", daemon->spec->name,
 			strerrordesc_np(-r));
-		daemon->elect_every_ns = r == -ENOTCONN ? ELECT_NS : ELECT_SLOWLY_NS;
+		daemon->elect_every_ns =
+			r == -ENOTCONN || r == -EAGAIN ? ELECT_NS : ELECT_SLOWLY_NS;
 		return;
 	}
 	dr_log(DR_LOG_ERROR, "cannot-lead", "campaign=%s errno=%d error=\"%s\"", daemon->spec->name,

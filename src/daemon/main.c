@@ -225,9 +225,18 @@ static int check_for_server(struct dr_daemon *daemon)
 	return 0;
 }
 
+/* Whether the site's own server will do. One that is away may come: that is waited for. */
+static int check_engine(struct dr_daemon *daemon)
+{
+	char *why dr_cleanup(dr_freep) = NULL;
+	int r = dr_engine_check(daemon->folder.engine, &why);
+
+	return r == 0 || r == -ENOTCONN || r == -EAGAIN ? 0 : complain("%s", why);
+}
+
 static int check_machine(struct dr_daemon *daemon)
 {
-	int r = daemon->folder.engine ? 0 : check_for_server(daemon);
+	int r = daemon->folder.engine ? check_engine(daemon) : check_for_server(daemon);
 
 	if (r != 0) {
 		return r;

@@ -517,23 +517,47 @@ bool dr_connect_has_tls(void)
 	return dr_tls_is_there();
 }
 
+static int connect_by(struct way *way, unsigned connect_ms, unsigned command_ms)
+{
+	way->step_ms = connect_ms ? connect_ms : 1;
+	if (way->url->kind == DR_URL_TLS && !dr_tls_is_there()) {
+		because(way, "this drover was built without TLS");
+		return -EPROTONOSUPPORT;
+	}
+	int r = way->url->kind == DR_URL_SENTINEL ? by_sentinels(way) : direct(way);
+
+	if (r == 0 && redisSetTimeout(way->redis, time_of(command_ms)) != REDIS_OK) {
+		because(way, "%s", way->redis->errstr);
+		r = -ENOTCONN;
+	}
+	return r;
+}
+
 int dr_connect(const struct dr_url *url, unsigned connect_ms, unsigned command_ms,
 	redisContext **ret_redis)
 {
 	struct way way dr_cleanup(way_fini) = { .url = url };
+	int r = connect_by(&way, connect_ms, command_ms);
 
-	way.step_ms = connect_ms ? connect_ms : 1;
-	if (url->kind == DR_URL_TLS && !dr_tls_is_there()) {
-		return -EPROTONOSUPPORT;
-	}
-	int r = url->kind == DR_URL_SENTINEL ? by_sentinels(&way) : direct(&way);
-
-	if (r == 0 && redisSetTimeout(way.redis, time_of(command_ms)) != REDIS_OK) {
-		because(&way, "%s", way.redis->errstr);
-		r = -ENOTCONN;
-	}
 	if (r < 0) {
-		tell(&way, r);
+		if (r != -EPROTONOSUPPORT) {
+			tell(&way, r);
+		}
+		return r;
+	}
+	*ret_redis = way.redis;
+	way.redis = NULL;
+	return 0;
+}
+
+int dr_connect_or_say(const struct dr_url *url, unsigned connect_ms, unsigned command_ms,
+	redisContext **ret_redis, char **ret_why)
+{
+	struct way way dr_cleanup(way_fini) = { .url = url };
+	int r = connect_by(&way, connect_ms, command_ms);
+
+	if (r < 0) {
+		*ret_why = dr_xstrdup(dr_buf_cstr(&way.why));
 		return r;
 	}
 	*ret_redis = way.redis;

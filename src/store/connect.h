@@ -23,6 +23,9 @@
  */
 dr_nodiscard int dr_connect(const struct dr_url *url, unsigned connect_ms, unsigned command_ms,
 	redisContext **ret_redis);
+/* The same for commands: on an error *ret_why (malloc'ed, one line, no password) says it, and nothing is logged. */
+dr_nodiscard int dr_connect_or_say(const struct dr_url *url, unsigned connect_ms,
+	unsigned command_ms, redisContext **ret_redis, char **ret_why);
 
 /* Whether this build has TLS. */
 bool dr_connect_has_tls(void);

@@ -11,8 +11,8 @@
 
 /*
  * Two things are not as redis-cli has them. A single word before '@' is a password there, and a user name in RFC 3986
- * and in the scheme's registration; as nobody can tell which one was meant, and a server that logs refused user names
- * would log a password, it is refused. And in ':password@' the user is the default one, not one whose name is empty.
+ * and in the scheme's registration, as here; callers that have no password for it from elsewhere should refuse it, so that no
+ * password is ever sent as a name. And in ':password@' the user is the default one, not one whose name is empty.
  *
  * A URL may be one with a slip, so that its password stands where a port or a path is looked for
  * (redis://user:secret, without a host). Therefore no message repeats a part of it, but for a port that an '@' stands
@@ -173,18 +173,19 @@ static int parse_user_info(struct parser *parser, struct piece info)
 	size_t colon = find(info, ':');
 	int r = 0;
 
-	if (colon == info.len) {
-		return refuse(parser, "before '@' stands user:password or :password");
-	}
-	struct piece user = cut_at(&info, ':');
+	bool has_password = colon < info.len;
+	struct piece user = info;
 
-	if (user.len == 0 && info.len == 0) {
+	if (has_password) {
+		user = cut_at(&info, ':');
+	}
+	if (user.len == 0 && (info.len == 0 || !has_password)) {
 		return refuse(parser, "before '@' stands neither a user nor a password");
 	}
 	if (user.len) {
 		r = decode(parser, user, "user", &url->user);
 	}
-	return r < 0 ? r : decode(parser, info, "password", &url->password);
+	return r < 0 || !has_password ? r : decode(parser, info, "password", &url->password);
 }
 
 static int parse_port(struct parser *parser, struct piece piece, uint16_t *ret)

@@ -6,12 +6,13 @@
 
 /*
  * Where a site's own Redis or Valkey is (redis_url in drover.conf):
- *   redis://[[user]:password@]host[:port][/db]      port 6379
+ *   redis://[user[:password]@]host[:port][/db]      port 6379; ":password@" is the default user's
  *   rediss://...                                    the same over TLS
- *   unix://[[user]:password@]/path[?db=N]           a path of at most 106 bytes
- *   sentinel://[[user]:password@]host[:port][,host[:port]].../name[?db=N]   port 26379; name of the master set
+ *   unix://[user[:password]@]/path[?db=N]           a path of at most 106 bytes
+ *   sentinel://[user[:password]@]host[:port][,host[:port]].../name[?db=N]   port 26379; name of the master set
  * User, password, path and name may hold %HH; '#', DEL and bytes up to the space must be written so. An IPv6 address
- * stands in brackets. redis://word@host is refused: tools disagree whether the word is a user or a password.
+ * stands in brackets. The word of redis://word@host is a user, whose password comes from elsewhere (redis-cli takes it for
+ * a password: who has none for it should refuse such a URL).
  */
 enum dr_url_kind { DR_URL_TCP, DR_URL_TLS, DR_URL_UNIX, DR_URL_SENTINEL };
 

@@ -219,11 +219,17 @@ START_TEST(parse__shows_a_bad_port_only_where_it_can_be_no_password)
 }
 END_TEST
 
-START_TEST(parse__refuses_a_word_that_may_be_a_user_or_a_password)
+START_TEST(parse__takes_a_word_for_a_user)
 {
-	CHECK_REFUSED("user:password or :password", "redis://secret@h", "redis://@h",
-		"rediss://secret@h", "unix://secret@/run/x", "sentinel://secret@h/name");
-	CHECK_REFUSED("neither a user nor a password", "redis://:@h", "unix://:@/run/x");
+	struct dr_url url = { 0 };
+	char *why = NULL;
+
+	ck_assert_int_eq(dr_url_parse("redis://drover@h", &url, &why), 0);
+	ck_assert_str_eq(url.user, "drover");
+	ck_assert_ptr_null(url.password);
+	dr_url_fini(&url);
+	CHECK_REFUSED(
+		"neither a user nor a password", "redis://:@h", "unix://:@/run/x", "redis://@h");
 }
 END_TEST
 
@@ -323,7 +329,7 @@ DR_UNIT_MAIN("url", parse__a_server_has_a_host_a_port_and_a_database,
 	parse__sentinels_are_a_list_and_know_a_name, parse__user_and_password_stand_before_the_host,
 	parse__refuses_an_unknown_scheme, parse__refuses_what_is_no_host,
 	parse__refuses_what_is_no_port, parse__shows_a_bad_port_only_where_it_can_be_no_password,
-	parse__refuses_a_word_that_may_be_a_user_or_a_password, parse__refuses_what_is_no_database,
+	parse__takes_a_word_for_a_user, parse__refuses_what_is_no_database,
 	parse__refuses_unknown_queries, parse__refuses_what_is_no_path_or_name,
 	parse__refuses_bytes_that_are_not_encoded, show__can_be_parsed_again,
 	fini__frees_what_the_caller_set_and_can_be_repeated)
