@@ -564,8 +564,8 @@ int dr_control_status_any(const struct dr_folder *folder, json_t **ret_status)
 		*ret_status = status;
 		return 0;
 	}
-	if (r == -ENOENT) {
-		return r; /* the site's own server does not have it any more */
+	if (folder->engine && (r == -ENOENT || r == -EACCES)) {
+		return r; /* it does not have the campaign any more, or does not know us */
 	}
 	r = dr_folder_read_json(folder, "status.json", &status);
 	if (r == -ENOENT && folder->engine) {

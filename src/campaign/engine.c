@@ -20,7 +20,12 @@ static int knock(const struct dr_url *url, char **ret_message)
 	if (r < 0) {
 		char *shown dr_cleanup(dr_freep) = dr_url_show(url);
 
-		*ret_message = dr_xasprintf("%s: %s", shown, why);
+		*ret_message = dr_xasprintf("%s %s: %s", shown,
+			r == -EACCES     ? "refuses us"
+			: r == -ENOTCONN ? "does not answer"
+			: r == -EAGAIN   ? "is not ready"
+					 : "cannot be used",
+			why);
 		return r;
 	}
 	redisFree(redis);

@@ -275,6 +275,13 @@ int dr_epoch_parse(const char *name, uint64_t *ret_epoch)
 	return *end == '\0' ? 1 : strcmp(end, ".new") == 0 ? 2 : 0;
 }
 
+bool dr_epoch_is_complete(const struct dr_folder *folder, const char *name)
+{
+	dr_cleanup(dr_freep) char *record = dr_xasprintf("%s/" DR_EPOCH_RECORD, name);
+
+	return faccessat(folder->fd, record, F_OK, 0) == 0;
+}
+
 int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epochs)
 {
 	dr_cleanup(closedirp) DIR *dir = NULL;
@@ -289,7 +296,8 @@ int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epoch
 		uint64_t epoch = 0;
 		int kind = dr_epoch_parse(entry->d_name, &epoch);
 
-		if (kind == 1 && epoch > ret_epochs->newest) {
+		if (kind == 1 && epoch > ret_epochs->newest &&
+			dr_epoch_is_complete(folder, entry->d_name)) {
 			ret_epochs->newest = epoch;
 		}
 		if (kind > 0 && epoch > ret_epochs->highest) {

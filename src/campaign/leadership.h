@@ -37,14 +37,17 @@ dr_nodiscard int dr_folder_lock_generation(
 /* Makes the lock file of the next generation, whose holder leads. @error EEXIST another take-over came first */
 dr_nodiscard int dr_folder_lock_renew(const struct dr_folder *folder, uint64_t generation);
 
+#define DR_EPOCH_RECORD "server" /* in an epoch's folder: which server wrote it */
 /* The epochs of the folder; 0: none. */
 struct dr_epochs {
-	uint64_t newest;  /* complete */
+	uint64_t newest;  /* complete: made by a leader, whole */
 	uint64_t highest; /* complete, being made, or set aside */
 };
 dr_nodiscard int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epochs);
 /* What `name` in the folder is. @return 1 a complete epoch, 2 one being made, 3 one set aside, 0 none */
 int dr_epoch_parse(const char *name, uint64_t *ret_epoch);
+/* Whether the folder of that name, a complete epoch by its name, was made by a leader. */
+bool dr_epoch_is_complete(const struct dr_folder *folder, const char *name);
 /*
  * Gives all epochs and the mark that the campaign was primed up: the next leader begins anew. Only with the lock held.
  */

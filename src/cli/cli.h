@@ -70,6 +70,8 @@ void cli_campaign_fini(struct cli_campaign *campaign);
  * -EBADMSG, other errnos: status.json cannot be read
  */
 dr_nodiscard int cli_folder_state(const struct dr_folder *folder, char **ret_state);
+/* Prints why a campaign's status cannot be had. @return CLI_BAD_INPUT */
+int cli_refuse_status(const struct dr_folder *folder, const char *name, int error);
 /* What wait and run exit with; CLI_ERROR for a state that is not final. */
 int cli_exit_of(const char *state);
 

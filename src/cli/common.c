@@ -205,6 +205,21 @@ int cli_folder_state(const struct dr_folder *folder, char **ret_state)
 	return 0;
 }
 
+int cli_refuse_status(const struct dr_folder *folder, const char *name, int error)
+{
+	if (!folder->engine) {
+		return cli_refuse("cannot read the status of '%s': %s%s", name, cli_strerror(error),
+			error == -EACCES ? " (root is needed)" : "");
+	}
+	dr_cleanup(dr_freep) char *server = dr_url_show(folder->engine);
+
+	return error == -ENOENT
+		       ? cli_refuse("%s does not have campaign '%s' any more", server, name)
+	       : error == -EACCES
+		       ? cli_refuse("%s refuses us: user, password or a permission", server)
+		       : cli_refuse("%s: %s", server, cli_strerror(error));
+}
+
 int cli_exit_of(const char *state)
 {
 	if (strcmp(state, DR_STATE_COMPLETED) == 0 || strcmp(state, DR_STATE_DRY_RUN) == 0) {

@@ -332,8 +332,8 @@ static int may_delete(const struct dr_folder *folder, const struct control_args 
 
 	/* A campaign whose status is damaged may only be forced away. */
 	const char *shown = r < 0 ? "unreadable" : state;
-	bool harmless =
-		r == 0 && (dr_state_is_final(state) || strcmp(state, DR_STATE_CREATED) == 0);
+	bool harmless = r == 0 ? dr_state_is_final(state) || strcmp(state, DR_STATE_CREATED) == 0
+			       : r == -ENOENT && folder->engine; /* deleted from another host */
 	if (args->force) {
 		return CLI_OK;
 	}

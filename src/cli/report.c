@@ -409,8 +409,7 @@ static int make_report(const struct cli_campaign *campaign, struct report *repor
 	int n, r = dr_control_status_any(&campaign->folder, &report->status);
 
 	if (r < 0) {
-		return cli_refuse("cannot read the status of '%s': %s%s", campaign->spec->name,
-			cli_strerror(r), r == -EACCES ? " (root is needed)" : "");
+		return cli_refuse_status(&campaign->folder, campaign->spec->name, r);
 	}
 	report->spec = campaign->spec;
 	report->sources = dr_xcalloc(campaign->spec->osts.count, sizeof *report->sources);

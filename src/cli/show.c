@@ -69,8 +69,7 @@ static int show_once(const struct cli_campaign *campaign, const struct status_ar
 	int r = dr_control_status_any(&campaign->folder, &status);
 
 	if (r < 0) {
-		return cli_refuse("cannot read the status of '%s': %s%s", args->name,
-			cli_strerror(r), r == -EACCES ? " (root is needed)" : "");
+		return cli_refuse_status(&campaign->folder, args->name, r);
 	}
 	*ret_over = dr_state_is_final(cli_text(status, "state"));
 	if (args->json) {

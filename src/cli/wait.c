@@ -56,8 +56,7 @@ static int wait_for(const struct dr_folder *folder, const struct wait_args *args
 		}
 		/* A file that cannot be read for a moment (a file server that restarts) is no end. */
 		if (r == -EACCES || r == -EPERM) {
-			return cli_refuse("cannot read the status of '%s': %s (root is needed)",
-				args->name, cli_strerror(r));
+			return cli_refuse_status(folder, args->name, r);
 		}
 		if (r == 0 && dr_state_is_final(state)) {
 			return cli_exit_of(state);

@@ -91,7 +91,7 @@ dr_nodiscard int dr_metrics_start(struct dr_daemon *daemon);
 
 /* loop.c */
 int dr_daemon_run(struct dr_daemon *daemon); /* @return the exit status */
-/* A heartbeat that says nothing new: the first call proves the server. */
+/* A heartbeat whose answer is not listened to: the first call proves the server. */
 dr_nodiscard int dr_daemon_greet(struct dr_daemon *daemon);
 /* Whether status.json tells a final state of this leadership or a later one, and nobody asked for more since. */
 bool dr_end_is_written(struct dr_daemon *daemon);

@@ -143,8 +143,8 @@ static int try_server(struct dr_daemon *daemon, uint64_t epoch, bool first)
 		r = open_server(daemon, first);
 		if (r < 0) {
 			dr_log(DR_LOG_ERROR, "server-not-started",
-				"epoch=%" PRIu64 " errno=%d error=\"%s\" log=\"%s/redis.log\"",
-				epoch, -r, strerrordesc_np(-r), daemon->server.epoch_path);
+				"epoch=%" PRIu64 " errno=%d error=\"%s\"", epoch, -r,
+				strerrordesc_np(-r));
 			dr_server_stop(&daemon->server, true);
 		}
 	}
@@ -168,11 +168,14 @@ static int start_server(struct dr_daemon *daemon)
 	for (int i = 0; i < START_TRIES && r == -EBADMSG; i++) {
 		r = try_server(daemon, epoch, first);
 	}
+	if (r < 0) {
+		dr_epoch_discard(&daemon->folder, epoch, r == -EBADMSG);
+	}
 	if (r == -EBADMSG || r == -EPROTO) {
 		dr_log(DR_LOG_ERROR, "data-not-loaded",
-			"epoch=%" PRIu64
-			" next=\"see redis.log there; 'drover reprime %s' begins the campaign anew\"",
-			epoch, daemon->spec->name);
+			"campaign=%s log=\"%s/" DR_FAILED_LOG
+			"\" next=\"'drover reprime %s' begins the campaign anew\"",
+			daemon->spec->name, daemon->folder.path, daemon->spec->name);
 	}
 	return r;
 }
@@ -213,6 +216,9 @@ static int announce(struct dr_daemon *daemon)
 	if (r == 0) {
 		dr_lead_requests(daemon);
 		r = dr_folder_set_leader(&daemon->folder, &info);
+	}
+	if (r == 0) {
+		dr_epoch_prune(&daemon->folder, daemon->server.epoch);
 	}
 	return r;
 }

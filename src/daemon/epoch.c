@@ -11,9 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define EPOCHS_KEPT 2
-#define VERSION_FILE "server" /* which server wrote the epoch */
-
 static void closedirp(DIR **dir)
 {
 	if (*dir) {
@@ -102,7 +99,7 @@ static int copy_dir(int from, int to)
 
 		if (name[0] == '.' || strncmp(name, "temp-", 5) == 0 ||
 			strcmp(name, "redis.log") == 0 || strcmp(name, "alive") == 0 ||
-			strcmp(name, VERSION_FILE) == 0) {
+			strcmp(name, DR_EPOCH_RECORD) == 0) {
 			continue;
 		}
 		if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -130,31 +127,53 @@ static int copy_dir(int from, int to)
 	return r < 0 ? r : fsync(to) < 0 ? -errno : 0;
 }
 
-/* Removes what no leader will read again. */
-static void prune(const struct dr_folder *folder, uint64_t newest)
+static void remove_epoch(const struct dr_folder *folder, const char *name)
+{
+	int r = dr_remove_tree(folder->fd, name);
+
+	if (r < 0) {
+		dr_log(DR_LOG_WARNING, "old-epoch-stays",
+			"name=%s errno=%d next=\"tried again at the next start\"", name, -r);
+	}
+}
+
+void dr_epoch_prune(const struct dr_folder *folder, uint64_t newest)
 {
 	DIR *dir dr_cleanup(closedirp) = NULL;
 	struct dirent *entry;
+	uint64_t kept = 0, epoch;
 
 	if (open_dir_list(folder->fd, ".", &dir) < 0 || !dir) {
 		return;
 	}
+	/* The one before the newest, whatever its number: epochs that were never finished leave gaps. */
 	while ((entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
-		uint64_t epoch = 0;
+		if (dr_epoch_parse(entry->d_name, &epoch) == 1 && epoch < newest && epoch > kept &&
+			dr_epoch_is_complete(folder, entry->d_name)) {
+			kept = epoch;
+		}
+	}
+	rewinddir(dir);
+	while ((entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
 		int kind = dr_epoch_parse(entry->d_name, &epoch);
 
 		if ((kind == 2 && epoch <= newest) ||
-			(kind == 1 && epoch + EPOCHS_KEPT <= newest)) {
-			int r = dr_remove_tree(folder->fd, entry->d_name);
-
-			if (r < 0) {
-				dr_log(DR_LOG_WARNING, "old-epoch-stays",
-					"epoch=%" PRIu64
-					" errno=%d next=\"tried again at the next start\"",
-					epoch, -r);
-			}
+			(kind == 1 && epoch < newest && epoch != kept)) {
+			remove_epoch(folder, entry->d_name);
 		}
 	}
+}
+
+void dr_epoch_discard(const struct dr_folder *folder, uint64_t epoch, bool keep_log)
+{
+	char name[64], log[96];
+
+	(void)snprintf(name, sizeof(name), "epoch-%" PRIu64, epoch);
+	(void)snprintf(log, sizeof(log), "%s/redis.log", name);
+	if (keep_log && renameat(folder->fd, log, folder->fd, DR_FAILED_LOG) < 0) {
+		dr_log(DR_LOG_WARNING, "log-not-kept", "file=%s errno=%d", log, errno);
+	}
+	remove_epoch(folder, name);
 }
 
 /* Whether our server may load what the last epoch's server wrote. */
@@ -163,7 +182,7 @@ static int check_version(int epoch_fd, const struct dr_server_version *have)
 	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
 	struct dr_server_version wrote;
 	char ours[DR_SERVER_VERSION_SIZE], theirs[DR_SERVER_VERSION_SIZE];
-	int r = dr_read_file(epoch_fd, VERSION_FILE, 256, &text);
+	int r = dr_read_file(epoch_fd, DR_EPOCH_RECORD, 256, &text);
 
 	if (r < 0 || dr_server_version_parse(dr_buf_cstr(&text), &wrote) < 0) {
 		/* A leader that died before it wrote the record started no server either. */
@@ -199,7 +218,7 @@ static int fill_epoch(const struct dr_folder *folder, uint64_t last, const char 
 	}
 	if (r == 0) {
 		(void)dr_server_version_format(have, text);
-		r = dr_replace_file(to, VERSION_FILE, 0644, text, strlen(text));
+		r = dr_replace_file(to, DR_EPOCH_RECORD, 0644, text, strlen(text));
 	}
 	return r;
 }
@@ -235,7 +254,6 @@ int dr_epoch_make(
 		(void)!dr_remove_tree(folder->fd, tmp_name);
 		return r;
 	}
-	prune(folder, epoch);
 	*ret_epoch = epoch;
 	return 0;
 }

@@ -64,16 +64,6 @@ static void lose_role(struct dr_daemon *daemon, const char *why)
 	end_role(daemon, true);
 }
 
-int dr_daemon_greet(struct dr_daemon *daemon)
-{
-	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
-	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
-
-	dr_args_str(&args, daemon->process);
-	dr_args_str(&args, "{}");
-	return dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
-}
-
 bool dr_end_is_written(struct dr_daemon *daemon)
 {
 	json_t *status = NULL;
@@ -161,6 +151,17 @@ static char *record(struct dr_daemon *daemon)
 
 	json_decref(json);
 	return text ? text : dr_xstrdup("{}");
+}
+
+int dr_daemon_greet(struct dr_daemon *daemon)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+	char *text dr_cleanup(dr_freep) = record(daemon);
+
+	dr_args_str(&args, daemon->process);
+	dr_args_str(&args, text);
+	return dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
 }
 
 /* The queue's answer to a heartbeat: what the campaign's mode and state are. */

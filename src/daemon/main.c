@@ -156,6 +156,15 @@ static bool is_over(struct dr_daemon *daemon)
 	return over;
 }
 
+/* Whether the site's own server will do. One that is away may come: that is waited for. */
+static int check_engine(struct dr_daemon *daemon)
+{
+	char *why dr_cleanup(dr_freep) = NULL;
+	int r = dr_engine_check(daemon->folder.engine, &why);
+
+	return r == 0 || r == -ENOTCONN || r == -EAGAIN ? 0 : complain("%s", why);
+}
+
 static int open_campaign(struct dr_daemon *daemon, const char *name)
 {
 	char *message dr_cleanup(dr_freep) = NULL;
@@ -168,7 +177,7 @@ static int open_campaign(struct dr_daemon *daemon, const char *name)
 	if (daemon->logs_fd < 0) {
 		return complain("%s/logs: %s", daemon->folder.path, strerrordesc_np(errno));
 	}
-	return 0;
+	return daemon->folder.engine ? check_engine(daemon) : 0;
 }
 
 static int open_file_system(struct dr_daemon *daemon)
@@ -225,18 +234,9 @@ static int check_for_server(struct dr_daemon *daemon)
 	return 0;
 }
 
-/* Whether the site's own server will do. One that is away may come: that is waited for. */
-static int check_engine(struct dr_daemon *daemon)
-{
-	char *why dr_cleanup(dr_freep) = NULL;
-	int r = dr_engine_check(daemon->folder.engine, &why);
-
-	return r == 0 || r == -ENOTCONN || r == -EAGAIN ? 0 : complain("%s", why);
-}
-
 static int check_machine(struct dr_daemon *daemon)
 {
-	int r = daemon->folder.engine ? check_engine(daemon) : check_for_server(daemon);
+	int r = daemon->folder.engine ? 0 : check_for_server(daemon);
 
 	if (r != 0) {
 		return r;

@@ -28,12 +28,18 @@ dr_nodiscard int dr_server_find(char **ret_path);
 
 /*
  * Makes the next epoch's directory from the last complete one: under a temporary name, then renamed. What can
- * still grow is copied, what cannot is hard-linked. Keeps the last two. Only with the lock held.
- * have: the server that is to load it, recorded in the epoch's file "server".
+ * still grow is copied, and a torn end of it cut; what cannot is hard-linked. Only with the lock held.
+ * have: the server that is to load it, recorded in the epoch.
  * @error of the file system; EPROTONOSUPPORT a newer server wrote the last epoch (logged)
  */
 dr_nodiscard int dr_epoch_make(
 	const struct dr_folder *folder, const struct dr_server_version *have, uint64_t *ret_epoch);
+/* Keeps the newest epoch, which a server has loaded, and the complete one before it. What cannot be removed is logged. */
+void dr_epoch_prune(const struct dr_folder *folder, uint64_t newest);
+/* Takes an epoch back that no server has loaded: it holds nothing that the one before does not hold. */
+void dr_epoch_discard(const struct dr_folder *folder, uint64_t epoch, bool keep_log);
+#define DR_FAILED_LOG                                                                              \
+	"failed-redis.log" /* in the campaign's folder: of the last server that did not load its data */
 
 /*
  * Starts the server on the epoch's directory. fatal_port: the port is the user's word, not a first choice.

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define KEPT_MAX (8u << 20) /* bytes of lines that a log does not take */
@@ -15,7 +16,7 @@
 static int open_log(int logs_fd, const char *host, const char *kind)
 {
 	char *name dr_cleanup(dr_freep) = dr_xasprintf("%s.%s.log", host, kind);
-	int fd = openat(logs_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	int fd = openat(logs_fd, name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -93,17 +94,25 @@ void dr_audit_not_moved(
 	put_path(&audit->failed, file);
 }
 
-/* Keeps what is left from `done` on; a line that was cut begins again, on a line of its own. */
+/* Whether the log ends in the middle of a line: a write was cut short, by a full disk or by the death of its writer. */
+static bool is_torn(int fd)
+{
+	struct stat st;
+	char last = '\n';
+
+	return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
+	       last != '\n';
+}
+
+/* Keeps what is left from `done` on; a line that was cut begins again. */
 static void keep_rest(struct dr_buf *lines, size_t done)
 {
 	struct dr_buf rest = { 0 };
-	size_t start = done;
 
-	while (start > 0 && lines->data[start - 1] != '\n') {
-		start--;
+	while (done > 0 && lines->data[done - 1] != '\n') {
+		done--;
 	}
-	dr_buf_put(&rest, "\n", start < done);
-	dr_buf_put(&rest, lines->data + start, lines->len - start);
+	dr_buf_put(&rest, lines->data + done, lines->len - done);
 	dr_buf_fini(lines);
 	*lines = rest;
 }
@@ -112,6 +121,12 @@ static void flush(int fd, struct dr_buf *lines)
 {
 	size_t done = 0;
 
+	if (lines->len == 0) {
+		return;
+	}
+	if (is_torn(fd) && write(fd, "\n", 1) != 1) {
+		done = SIZE_MAX; /* it takes nothing yet */
+	}
 	while (done < lines->len) {
 		ssize_t n = write(fd, lines->data + done, lines->len - done);
 
@@ -127,7 +142,7 @@ static void flush(int fd, struct dr_buf *lines)
 	}
 	int error = errno;
 
-	keep_rest(lines, done);
+	keep_rest(lines, done == SIZE_MAX ? 0 : done);
 	dr_log_limited(60, DR_LOG_ERROR, "audit-log-not-written",
 		"errno=%d error=\"%s\" next=\"kept, and tried again\"", error,
 		strerrordesc_np(error));

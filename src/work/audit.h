@@ -8,7 +8,8 @@
  * The log of every move: HOST.succeeded.log and HOST.failed.log in the campaign's logs folder, a line a file:
  *   2026-11-22T17:30:01Z succeeded fid=0x200000402:0x4:0x0 bytes=4096 layout="raid0 1x4M [0]" to="raid0 1x4M [3]" path="a/b"
  *   2026-11-22T17:30:01Z busy step=lease error=EBUSY fid=... bytes=... path="a/b"
- * Lines are gathered and appended before their settle; a line without its last quote was cut, and follows once more. One thread each; several processes append to one file, whole
+ * Lines are gathered and appended before their settle; a line without its last quote was cut, and follows once
+ * more unless its writer died. One thread each; several processes append to one file, whole
  * lines at a time.
  */
 struct dr_audit {

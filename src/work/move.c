@@ -48,6 +48,8 @@ static int settle(struct job *job, unsigned parts)
 	r = dr_ledger_settle_move(worker->store, job->claim, &job->chunk, job->outcomes, job->done,
 		parts, &worker->work->rules, &job->state);
 	job->settled_ns = dr_now_ns();
+	/* What a full log did not take before, it may take after an outage that the settle has waited for. */
+	dr_audit_flush(&worker->audit);
 	if (r <= 0) {
 		return r;
 	}

@@ -174,6 +174,19 @@ def processes_below(folder):
     return found
 
 
+@contextlib.contextmanager
+def stopped(*pids):
+    """Processes that are there and do nothing; those that live go on after it."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
+
+
 class Daemon:
     """A droverd of a test."""
 
@@ -497,6 +510,16 @@ class Site:
         except (OSError, ValueError):
             return None
         return next((d for d in self.daemons if d.pid == pid and d.alive()), None)
+
+    def servers(self, name='evac'):
+        """The campaign's own servers that run: {pid: epoch}."""
+        found = {}
+        for pid in processes_below(self.base / name):
+            with contextlib.suppress(OSError):
+                folder = os.path.basename(os.readlink(f'/proc/{pid}/cwd'))
+                if folder.startswith('epoch-'):
+                    found[pid] = int(folder.removeprefix('epoch-').partition('.')[0])
+        return found
 
     def redis(self, name='evac'):
         info = json.loads((self.base / name / 'leader.info').read_text())
