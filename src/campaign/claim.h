@@ -14,7 +14,7 @@
  */
 enum dr_job { DR_JOB_SCAN, DR_JOB_MOVE };
 
-#define DR_WHO_SIZE 192
+#define DR_WHO_SIZE 176
 
 struct dr_claim {
 	enum dr_job job;

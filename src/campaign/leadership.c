@@ -152,7 +152,7 @@ static int open_list(const struct dr_folder *folder, DIR **ret_dir)
 	if (!*ret_dir) {
 		return -errno;
 	}
-	fd = -EBADF;
+	(void)dr_steal_fd(&fd);
 	return 0;
 }
 
@@ -177,7 +177,7 @@ int dr_folder_lock_generation(const struct dr_folder *folder, uint64_t *ret_gene
 	struct dirent *entry;
 	int r = open_list(folder, &dir);
 
-	if (r < 0) {
+	if (r < 0 || !dir) {
 		return r;
 	}
 	*ret_generation = 0;
@@ -225,7 +225,7 @@ static int try_lock(const struct dr_folder *folder, uint64_t generation)
 
 int dr_folder_lock(const struct dr_folder *folder, uint64_t *ret_generation)
 {
-	uint64_t generation, newest;
+	uint64_t generation = 0, newest = 0;
 	int r = dr_folder_lock_generation(folder, &generation);
 
 	while (r == 0) {
@@ -288,7 +288,7 @@ int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epoch
 	struct dirent *entry;
 	int r = open_list(folder, &dir);
 
-	if (r < 0) {
+	if (r < 0 || !dir) {
 		return r;
 	}
 	*ret_epochs = (struct dr_epochs){ 0 };

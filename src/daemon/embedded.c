@@ -155,7 +155,7 @@ static int start_server(struct dr_daemon *daemon)
 {
 	bool first = faccessat(daemon->folder.fd, DR_PRIMED, F_OK, 0) < 0;
 	struct dr_server_version version;
-	uint64_t epoch;
+	uint64_t epoch = 0;
 	int r = dr_server_version_of(daemon->redis_path, &version);
 
 	if (r == 0) {

@@ -167,9 +167,11 @@ static int start_thread(struct dr_watchdog *dog, void *(*fn)(void *))
 
 	if (r == 0) {
 		(void)pthread_detach(thread);
-	} else {
-		leave(dog);
+		return 0;
 	}
+	(void)pthread_mutex_lock(&dog->lock);
+	dog->threads--; /* the caller's is left */
+	(void)pthread_mutex_unlock(&dog->lock);
 	return r;
 }
 
