@@ -78,6 +78,8 @@ static int run(struct job *job, struct dr_evacuation *evacuation)
 			struct dr_outcome *outcomes = job->outcomes + (job->done - claim->next);
 			size_t taken = dr_evacuate_some(evacuation, file, n - job->done, outcomes);
 
+			/* No lease is held now, so a log that hangs holds nobody up who opens a file. */
+			dr_audit_flush(&worker->audit);
 			count(worker, outcomes, taken);
 			job->done += taken;
 		}
