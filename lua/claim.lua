@@ -41,6 +41,6 @@ if not mine[1] then
     ledger('scan_active', 1)
   end
 end
-local again = kind == 'move' and (f.g == '1' or redis.call('HGET', progress(kind), id .. ':again') == '1')
+local again = kind == 'move' and is_again(id)
 local seq = kind == 'scan' and tonumber(redis.call('HGET', progress(kind), id .. ':seq')) or 0
 return { 1, id, count, f.p, done, tonumber(f.n or 0), tonumber(f.a or 0), m[3] or '', seq, again and 1 or 0 }

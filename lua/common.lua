@@ -18,7 +18,7 @@ local FREE = 'free'              -- the consumer that holds what was given back
 local function stream(kind) return P .. kind end             -- scan, move: the two queues
 local function progress(kind) return P .. kind .. ':progress' end
 local function returned(kind) return P .. kind .. ':returned' end -- list: entries that FREE holds
-local function left(class) return P .. 'left:' .. class end  -- zset: number:files:attempt by due time, ms
+local function left(class) return P .. 'left:' .. class end  -- zset: number:files:attempt:again by due time, ms
 
 -- All that a campaign has but META, and a new start of it.
 local function wipe()
@@ -91,6 +91,17 @@ local function new_clock()
   end
   redis.call('HSET', META, 'clock', now)
   redis.call('HDEL', META, 'hungry:scan', 'hungry:move')
+end
+
+-- Whether an earlier holder of the chunk may have moved some of its files without a word.
+local function is_again(id)
+  if redis.call('HGET', progress('move'), id .. ':again') == '1' then return true end
+  local e = redis.call('XRANGE', stream('move'), id, id)
+  local f = e[1] and e[1][2] or {}
+  for i = 1, #f, 2 do
+    if f[i] == 'g' then return f[i + 1] == '1' end
+  end
+  return false
 end
 
 -- A claim goes back to the queue; its holder's token is void from now on.

@@ -18,8 +18,8 @@ for i = 5, #ARGV do
       break
     end
     local m = page[k]
-    local number, n, attempt = string.match(m, '^(%d+):(%d+):(%d+)$')
-    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0, 0)
+    local number, n, attempt, again = string.match(m, '^(%d+):(%d+):(%d+):(%d)$')
+    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0, again)
     redis.call('HDEL', LEFT, number)
     redis.call('ZREM', left(class), m)
     ledger(class, -tonumber(n))

@@ -46,12 +46,14 @@ if at == from and not (at == to and ARGV[7] == '0') then
   a = a + 1
   local now = now_ms()
   local n_left = tonumber(ARGV[a])
+  -- A holder that was given up may still finish a file that is busy now: then the retry finds it moved.
+  local again = n_left > 0 and is_again(id) and 1 or 0
   for _ = 1, n_left do
     local class, n, due, attempt, payload = unpack(ARGV, a + 1, a + 5)
     local number = redis.call('HINCRBY', META, 'next_left', 1)
     redis.call('HSET', LEFT, number, payload)
     if due ~= '-1' then ledger('scheduled', tonumber(n)) end
-    redis.call('ZADD', left(class), due == '-1' and 'inf' or now + tonumber(due), number .. ':' .. n .. ':' .. attempt)
+    redis.call('ZADD', left(class), due == '-1' and 'inf' or now + tonumber(due), number .. ':' .. n .. ':' .. attempt .. ':' .. again)
     a = a + 5
   end
   a = a + 1

@@ -29,7 +29,7 @@ if seq > at_seq then
       if tonumber(redis.call('HGET', LEDGER, 'new') or 0) < 100000 then
         local number = redis.call('HINCRBY', META, 'next_left', 1)
         redis.call('HSET', LEFT, number, payload)
-        redis.call('ZADD', left('new'), 'inf', number .. ':' .. n .. ':0')
+        redis.call('ZADD', left('new'), 'inf', number .. ':' .. n .. ':0:0')
       end
       ledger('new', tonumber(n))
     else
