@@ -126,8 +126,28 @@ int dr_folder_set_leader(const struct dr_folder *folder, const struct dr_leader_
 	return r;
 }
 
-void dr_folder_clear_leader(const struct dr_folder *folder)
+int dr_folder_announced(const struct dr_folder *folder, uint64_t *ret_epoch)
 {
+	json_t *json = NULL;
+	int r = dr_folder_read_json(folder, "leader.info", &json);
+
+	if (r == 0) {
+		json_int_t epoch = json_integer_value(json_object_get(json, "epoch"));
+
+		*ret_epoch = epoch > 0 ? (uint64_t)epoch : 0;
+	}
+	json_decref(json);
+	return r;
+}
+
+void dr_folder_clear_leader(const struct dr_folder *folder, uint64_t epoch)
+{
+	uint64_t announced;
+
+	/* Another one's announcement is not ours to remove. */
+	if (dr_folder_announced(folder, &announced) < 0 || announced != epoch) {
+		return;
+	}
 	(void)unlinkat(folder->fd, "leader.info", 0);
 	(void)unlinkat(folder->fd, "secret", 0);
 }
@@ -218,7 +238,8 @@ static int try_lock(const struct dr_folder *folder, uint64_t generation)
 		return r;
 	}
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-		return errno == EACCES ? -EAGAIN : -errno;
+		/* ENOLCK: the file server's table is full, or its lock service away, for a while. */
+		return errno == EACCES ? -EAGAIN : errno == ENOLCK ? -EIO : -errno;
 	}
 	return dr_steal_fd(&fd);
 }
@@ -275,11 +296,11 @@ int dr_epoch_parse(const char *name, uint64_t *ret_epoch)
 	return *end == '\0' ? 1 : strcmp(end, ".new") == 0 ? 2 : 0;
 }
 
-bool dr_epoch_is_complete(const struct dr_folder *folder, const char *name)
+int dr_epoch_is_complete(const struct dr_folder *folder, const char *name)
 {
 	dr_cleanup(dr_freep) char *record = dr_xasprintf("%s/" DR_EPOCH_RECORD, name);
 
-	return faccessat(folder->fd, record, F_OK, 0) == 0;
+	return faccessat(folder->fd, record, F_OK, 0) == 0 ? 1 : errno == ENOENT ? 0 : -errno;
 }
 
 int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epochs)
@@ -296,8 +317,13 @@ int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epoch
 		uint64_t epoch = 0;
 		int kind = dr_epoch_parse(entry->d_name, &epoch);
 
-		if (kind == 1 && epoch > ret_epochs->newest &&
-			dr_epoch_is_complete(folder, entry->d_name)) {
+		/* What cannot be told now is no reason to begin with an older one. */
+		int complete = kind == 1 ? dr_epoch_is_complete(folder, entry->d_name) : 0;
+
+		if (complete < 0) {
+			return complete;
+		}
+		if (complete && epoch > ret_epochs->newest) {
 			ret_epochs->newest = epoch;
 		}
 		if (kind > 0 && epoch > ret_epochs->highest) {

@@ -21,8 +21,10 @@ dr_nodiscard int dr_folder_leader(const struct dr_folder *folder, struct dr_lead
 void dr_leader_info_fini(struct dr_leader_info *info);
 dr_nodiscard int dr_folder_set_leader(
 	const struct dr_folder *folder, const struct dr_leader_info *info);
-/* After this no leader is announced. */
-void dr_folder_clear_leader(const struct dr_folder *folder);
+/* The epoch that is announced. @error ENOENT none is */
+dr_nodiscard int dr_folder_announced(const struct dr_folder *folder, uint64_t *ret_epoch);
+/* After this no leader of that epoch is announced. */
+void dr_folder_clear_leader(const struct dr_folder *folder, uint64_t epoch);
 
 /*
  * Takes the leader's lock without waiting. Nobody ever steals a lock: a take-over makes a lock file of the next
@@ -46,8 +48,8 @@ struct dr_epochs {
 dr_nodiscard int dr_folder_epochs(const struct dr_folder *folder, struct dr_epochs *ret_epochs);
 /* What `name` in the folder is. @return 1 a complete epoch, 2 one being made, 3 one set aside, 0 none */
 int dr_epoch_parse(const char *name, uint64_t *ret_epoch);
-/* Whether the folder of that name, a complete epoch by its name, was made by a leader. */
-bool dr_epoch_is_complete(const struct dr_folder *folder, const char *name);
+/* Whether the folder of that name, a complete epoch by its name, was made by a leader. @return 1 it was; 0. @error it cannot be told */
+int dr_epoch_is_complete(const struct dr_folder *folder, const char *name);
 /*
  * Gives all epochs and the mark that the campaign was primed up: the next leader begins anew. Only with the lock held.
  */

@@ -165,6 +165,10 @@ static int engine_state(const struct dr_folder *folder, char **ret_state)
 	json_t *status = NULL;
 	int r = dr_control_status_any(folder, &status);
 
+	/* What this host wrote down once is no news of a campaign that others may have gone on with. */
+	if (r == 0 && !json_is_true(json_object_get(status, "live"))) {
+		r = -ENOTCONN;
+	}
 	if (r == 0) {
 		*ret_state = dr_xstrdup(cli_text(status, "state"));
 	}

@@ -225,6 +225,10 @@ static int request_retry(
 	dr_cleanup(dr_freep) char *state = NULL;
 	int r = cli_folder_state(&campaign->folder, &state);
 
+	if (campaign->folder.engine) {
+		return cli_refuse("%s: '%s' was never started, or its server went away: try again",
+			args->command, args->name);
+	}
 	if (r < 0) {
 		return cli_refuse(
 			"cannot read the status of '%s': %s", args->name, cli_strerror(r));

@@ -189,7 +189,9 @@ static int read_leftovers(const struct cli_campaign *campaign, struct report *re
 	struct dr_store *store = NULL;
 	int r = -ENOENT;
 
-	if (dr_state_is_final(state) || strcmp(state, DR_STATE_REOPENED) == 0) {
+	/* The site's own server has the list itself; what lies here may be of another host's time. */
+	if (!campaign->folder.engine &&
+		(dr_state_is_final(state) || strcmp(state, DR_STATE_REOPENED) == 0)) {
 		r = read_list(&campaign->folder, report);
 	}
 	if (r == -ENOENT) {

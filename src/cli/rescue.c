@@ -5,9 +5,12 @@
 #include "campaign/engine.h"
 #include "cli/cli.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* reprime, takeover: what a person decides when drover must not. */
 
@@ -157,7 +160,25 @@ int cli_reprime(struct cli *cli, int argc, char **argv)
 	return r;
 }
 
-/* What a living leader changes all the time, and a dead one never: its epoch's counter, and the epochs themselves. */
+/* Sizes of the files in a folder. */
+static void look_at_sizes(const struct dr_folder *folder, const char *path, struct dr_buf *ret)
+{
+	struct dirent **entries = NULL;
+	int n = scandirat(folder->fd, path, &entries, NULL, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		dr_cleanup(dr_freep) char *file = dr_xasprintf("%s/%s", path, entries[i]->d_name);
+		struct stat st;
+
+		if (fstatat(folder->fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			dr_buf_printf(ret, "%s %lld ", file, (long long)st.st_size);
+		}
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+/* What a living leader changes all the time, and a dead one never: its epoch's counter, and the epochs that it makes. */
 static void look(const struct dr_folder *folder, struct dr_buf *ret)
 {
 	struct dr_epochs epochs = { 0 };
@@ -167,6 +188,9 @@ static void look(const struct dr_folder *folder, struct dr_buf *ret)
 	dr_buf_printf(ret, "%" PRIu64 " %" PRIu64 " ", epochs.newest, epochs.highest);
 	dr_cleanup(dr_freep) char *alive = dr_xasprintf("epoch-%" PRIu64 "/alive", epochs.newest);
 	(void)!dr_read_file(folder->fd, alive, 64, ret);
+	dr_cleanup(dr_freep) char *made =
+		dr_xasprintf("epoch-%" PRIu64 ".new/appendonlydir", epochs.highest);
+	look_at_sizes(folder, made, ret);
 }
 
 /* @return whether nothing moved for so long */

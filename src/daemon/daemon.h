@@ -30,7 +30,8 @@ struct dr_daemon {
 	enum dr_role role;
 	uint64_t epoch; /* the last one that this process knew */
 	/* embedded engine: */
-	int lock_fd; /* held by a leader */
+	int lock_fd;         /* held by a leader */
+	uint64_t generation; /* of that lock */
 	struct dr_server server;
 	struct dr_watchdog *watchdog;
 	/* external engine (folder.engine): a connection of any epoch, and our name as a leader */
@@ -71,6 +72,8 @@ struct dr_daemon {
  */
 dr_nodiscard int dr_embedded_elect(struct dr_daemon *daemon);
 dr_nodiscard int dr_external_elect(struct dr_daemon *daemon);
+/* Announces the leader again when its announcement is gone, or is an older one's. */
+void dr_embedded_announce(struct dr_daemon *daemon);
 /* Gives the role and all that comes with it back. kill: the server goes at once. */
 void dr_embedded_end(struct dr_daemon *daemon, bool kill);
 void dr_external_end(struct dr_daemon *daemon);

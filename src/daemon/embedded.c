@@ -128,6 +128,19 @@ static int open_server(struct dr_daemon *daemon, bool first)
 	return r;
 }
 
+static int watch(struct dr_daemon *daemon)
+{
+	const struct dr_watchdog_config config = {
+		.folder = &daemon->folder,
+		.epoch = daemon->server.epoch,
+		.generation = daemon->generation,
+		.server_pidfd = daemon->server.pidfd,
+		.limit_s = (unsigned)daemon->options.folder_timeout,
+	};
+
+	return dr_watchdog_start(&config, &daemon->watchdog);
+}
+
 /* One server on the epoch, on the first port that it gets. */
 static int try_server(struct dr_daemon *daemon, uint64_t epoch, bool first)
 {
@@ -140,8 +153,13 @@ static int try_server(struct dr_daemon *daemon, uint64_t epoch, bool first)
 		if (r < 0) {
 			return r;
 		}
-		r = open_server(daemon, first);
+		r = watch(daemon);
+		if (r == 0) {
+			r = open_server(daemon, first);
+		}
 		if (r < 0) {
+			dr_watchdog_stop(daemon->watchdog);
+			daemon->watchdog = NULL;
 			dr_log(DR_LOG_ERROR, "server-not-started",
 				"epoch=%" PRIu64 " errno=%d error=\"%s\"", epoch, -r,
 				strerrordesc_np(-r));
@@ -169,9 +187,10 @@ static int start_server(struct dr_daemon *daemon)
 		r = try_server(daemon, epoch, first);
 	}
 	if (r < 0) {
-		dr_epoch_discard(&daemon->folder, epoch, r == -EBADMSG);
+		dr_epoch_discard(
+			&daemon->folder, epoch, r == -EBADMSG || r == -EPROTO || r == -ENODATA);
 	}
-	if (r == -EBADMSG || r == -EPROTO) {
+	if (r == -EBADMSG || r == -EPROTO || r == -ENODATA) {
 		dr_log(DR_LOG_ERROR, "data-not-loaded",
 			"campaign=%s log=\"%s/" DR_FAILED_LOG
 			"\" next=\"'drover reprime %s' begins the campaign anew\"",
@@ -180,21 +199,23 @@ static int start_server(struct dr_daemon *daemon)
 	return r;
 }
 
-static int watch(struct dr_daemon *daemon, uint64_t generation)
+/* @return -ESTALE when another was put before us while our server loaded */
+static int still_leads(struct dr_daemon *daemon)
 {
-	const struct dr_watchdog_config config = {
-		.folder = &daemon->folder,
-		.epoch = daemon->server.epoch,
-		.generation = generation,
-		.server_pidfd = daemon->server.pidfd,
-		.limit_s = (unsigned)daemon->options.folder_timeout,
-	};
+	struct dr_epochs epochs = { 0 };
+	uint64_t generation = 0;
+	int r = dr_folder_epochs(&daemon->folder, &epochs);
 
-	return dr_watchdog_start(&config, &daemon->watchdog);
+	if (r == 0) {
+		r = dr_folder_lock_generation(&daemon->folder, &generation);
+	}
+	if (r == 0 && (epochs.highest > daemon->server.epoch || generation > daemon->generation)) {
+		r = -ESTALE;
+	}
+	return r;
 }
 
-/* Primes the campaign if nobody did, does what was asked for meanwhile, and lets the others know. */
-static int announce(struct dr_daemon *daemon)
+static int set_leader(struct dr_daemon *daemon)
 {
 	const struct dr_leader_info info = {
 		.host = daemon->host,
@@ -204,6 +225,25 @@ static int announce(struct dr_daemon *daemon)
 		.pid = (uint64_t)getpid(),
 		.password = daemon->server.password,
 	};
+
+	return dr_folder_set_leader(&daemon->folder, &info);
+}
+
+void dr_embedded_announce(struct dr_daemon *daemon)
+{
+	uint64_t announced = 0;
+	int r = dr_folder_announced(&daemon->folder, &announced);
+
+	if ((r == 0 && announced < daemon->server.epoch) || r == -ENOENT || r == -EBADMSG) {
+		r = set_leader(daemon);
+		dr_log(DR_LOG_WARNING, "announced-again", "epoch=%" PRIu64 " result=%d",
+			daemon->server.epoch, r);
+	}
+}
+
+/* Primes the campaign if nobody did, does what was asked for meanwhile, and lets the others know. */
+static int announce(struct dr_daemon *daemon)
+{
 	int r = 0;
 
 	if (faccessat(daemon->folder.fd, DR_PRIMED, F_OK, 0) < 0) {
@@ -215,7 +255,10 @@ static int announce(struct dr_daemon *daemon)
 	}
 	if (r == 0) {
 		dr_lead_requests(daemon);
-		r = dr_folder_set_leader(&daemon->folder, &info);
+		r = still_leads(daemon);
+	}
+	if (r == 0) {
+		r = set_leader(daemon);
 	}
 	if (r == 0) {
 		dr_epoch_prune(&daemon->folder, daemon->server.epoch);
@@ -227,8 +270,7 @@ static int announce(struct dr_daemon *daemon)
 static int lead(struct dr_daemon *daemon)
 {
 	char *prefix dr_cleanup(dr_freep) = dr_control_prefix(daemon->spec);
-	uint64_t generation = 0;
-	int fd = dr_folder_lock(&daemon->folder, &generation);
+	int fd = dr_folder_lock(&daemon->folder, &daemon->generation);
 
 	if (fd < 0) {
 		return fd == -EAGAIN ? 0 : fd;
@@ -236,9 +278,6 @@ static int lead(struct dr_daemon *daemon)
 	daemon->lock_fd = fd;
 	int r = start_server(daemon);
 
-	if (r == 0) {
-		r = watch(daemon, generation);
-	}
 	if (r == 0) {
 		struct dr_endpoint endpoint = endpoint_of(daemon->server.address,
 			daemon->server.port, daemon->server.password, prefix);
@@ -276,7 +315,7 @@ void dr_embedded_end(struct dr_daemon *daemon, bool kill)
 	dr_watchdog_stop(daemon->watchdog);
 	daemon->watchdog = NULL;
 	if (daemon->server.pid > 0 && daemon->role == DR_LEADER) {
-		dr_folder_clear_leader(&daemon->folder);
+		dr_folder_clear_leader(&daemon->folder, daemon->server.epoch);
 	}
 	dr_server_stop(&daemon->server, kill);
 	dr_fd_closep(&daemon->lock_fd);

@@ -148,10 +148,15 @@ void dr_epoch_prune(const struct dr_folder *folder, uint64_t newest)
 	}
 	/* The one before the newest, whatever its number: epochs that were never finished leave gaps. */
 	while ((entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)
-		if (dr_epoch_parse(entry->d_name, &epoch) == 1 && epoch < newest && epoch > kept &&
-			dr_epoch_is_complete(folder, entry->d_name)) {
-			kept = epoch;
+		if (dr_epoch_parse(entry->d_name, &epoch) != 1 || epoch >= newest) {
+			continue;
 		}
+		int complete = dr_epoch_is_complete(folder, entry->d_name);
+
+		if (complete < 0) {
+			return; /* nothing goes while that cannot be told */
+		}
+		kept = complete && epoch > kept ? epoch : kept;
 	}
 	rewinddir(dir);
 	while ((entry = readdir(dir))) { // NOLINT(concurrency-mt-unsafe)

@@ -121,7 +121,7 @@ int dr_external_elect(struct dr_daemon *daemon)
 		return r;
 	}
 	r = dr_external_renew(daemon);
-	if (r == -EPROTO) {
+	if (r == -ENODATA) {
 		dr_log(DR_LOG_ERROR, "campaign-not-there",
 			"campaign=%s next=\"'drover reprime %s' begins it anew\"",
 			daemon->spec->name, daemon->spec->name);

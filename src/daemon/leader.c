@@ -242,6 +242,9 @@ void dr_lead_tick(struct dr_daemon *daemon, uint64_t now)
 		daemon->sample_ns = now;
 		(void)!dr_daemon_sample(daemon, now); /* tried again in a second */
 		dr_lead_requests(daemon);
+		if (!daemon->folder.engine) {
+			dr_embedded_announce(daemon);
+		}
 	}
 	if (now - daemon->retry_ns >= RETRY_NS) {
 		daemon->retry_ns = now;

@@ -95,11 +95,13 @@ static bool is_passing(const struct dr_daemon *daemon, int error)
 		/* To root a folder is closed only while it is read-only; and who could before may again. */
 		return daemon->epoch > 0 || (geteuid() == 0 && !is_external(daemon));
 	case EBADMSG:
+	case ENODATA:
 	case EPROTO:
 	case EINVAL:
-	case ENOENT:
 	case ENOLCK:
 		return false;
+	case ENOENT:
+		return faccessat(daemon->folder.fd, "campaign.json", F_OK, 0) == 0;
 	case EPROTONOSUPPORT:
 		return !is_external(daemon); /* another host may lead */
 	default:

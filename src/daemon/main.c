@@ -147,7 +147,9 @@ static bool is_over(struct dr_daemon *daemon)
 	if (dr_control_status_any(&daemon->folder, &status) == 0) {
 		const char *state = json_string_value(json_object_get(status, "state"));
 
-		over = dr_state_is_final(state);
+		/* With a server of the site's own, what this host wrote down once is no news. */
+		over = dr_state_is_final(state) &&
+		       (!daemon->folder.engine || json_is_true(json_object_get(status, "live")));
 		if (over) {
 			(void)printf("campaign '%s' is over: %s\n", daemon->spec->name, state);
 		}

@@ -264,6 +264,9 @@ int dr_server_start(struct dr_server *server, const char *redis_path,
 {
 	int r = dr_subnet_address(options->communication_subnet, &server->address);
 
+	if (r == -ENOENT) {
+		r = -EADDRNOTAVAIL; /* the interface is down, for a while */
+	}
 	if (r == 0) {
 		r = dr_port_find(server->address, options->redis_port, fatal_port, &server->port);
 	}

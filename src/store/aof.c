@@ -99,28 +99,19 @@ static int read_command(struct reader *r, bool *in_transaction)
 	return 0;
 }
 
-/* Some file systems fill a tail that never reached the disk with NULs. */
-static bool is_void(const struct reader *r)
-{
-	for (const char *p = r->at; p < r->end; p++) {
-		if (*p) {
-			return false;
-		}
-	}
-	return true;
-}
-
 size_t dr_aof_whole(const void *bytes, size_t len)
 {
 	struct reader r = { .at = bytes, .end = (const char *)bytes + len };
 	const char *whole = bytes;
 	bool in_transaction = false;
 
+	while (r.end > r.at && r.end[-1] == '\0') {
+		r.end--; /* some file systems fill a tail that never reached the disk with NULs; a command ends with a newline */
+	}
 	while (r.at < r.end) {
-		struct reader before = r;
 		int result = read_command(&r, &in_transaction);
 
-		if (result == FOREIGN && !is_void(&before)) {
+		if (result == FOREIGN) {
 			return len;
 		}
 		if (result < 0) {

@@ -290,6 +290,28 @@ static int reply_error(struct dr_store *store, const struct dr_script *script, c
 	if (starts(text, "LOADING")) {
 		return -EAGAIN;
 	}
+	/* Redis 6.2 wraps the errors of a script's commands, and Redis 7 has words of its own for what an ACL forbids them. */
+	static const char *const wrapped[] = { "-MISCONF", "-READONLY", "-NOREPLICAS",
+		"-MASTERDOWN" };
+	static const char *const forbidden[] = { "can't run this command",
+		"can't access at least one", "-NOPERM", "ACL failure" };
+
+	for (size_t i = 0; i < sizeof(wrapped) / sizeof(wrapped[0]); i++) {
+		if (strstr(text, wrapped[i])) {
+			text = strstr(text, wrapped[i]) + 1;
+		}
+	}
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
+		if (strstr(text, forbidden[i])) {
+			dr_log_limited(10, DR_LOG_ERROR, "server-refuses",
+				"script=%s answer=\"%.300s\"", script->name, text);
+			return -EACCES;
+		}
+	}
+	if (starts(text, "EMPTY")) {
+		dr_log(DR_LOG_ERROR, "server-empty", "answer=\"%.200s\"", text);
+		return -ENODATA;
+	}
 	if (starts(text, "NOPERM") || starts(text, "NOAUTH") || starts(text, "WRONGPASS")) {
 		dr_log_limited(10, DR_LOG_ERROR, "server-refuses", "answer=\"%.200s\"", text);
 		disconnect(store);

@@ -86,7 +86,7 @@ void dr_args_i64(struct dr_args *args, int64_t v);
  * On success *ret_reply is the caller's (freeReplyObject), and is never of type error.
  * @error ECANCELED the link was stopped; ENOTCONN no server, EAGAIN it still loads its data, EACCES it refuses user, password or
  *        permission, ESTALE it is of another epoch or campaign (all with wait = false only); EPROTO the script failed
- *        (logged); ENOMEM the server is out of memory; EPROTONOSUPPORT TLS, which this build has not
+ *        (logged); ENODATA it says that the server holds no such campaign; ENOMEM the server is out of memory; EPROTONOSUPPORT TLS, which this build has not
  */
 dr_nodiscard int dr_store_run(struct dr_store *store, struct dr_script *script,
 	const struct dr_args *args, bool wait, redisReply **ret_reply);

@@ -21,6 +21,7 @@ START_TEST(aof__whole_files_stay)
 	ck_assert_uint_eq(
 		WHOLE(SELECT MULTI SET SET EXEC SET), sizeof(SELECT MULTI SET SET EXEC SET) - 1);
 	ck_assert_uint_eq(WHOLE(SELECT "\0\0\0\0"), sizeof(SELECT) - 1);
+	ck_assert_uint_eq(WHOLE(SELECT "*3\r\n$3\r\nSE\0\0\0"), sizeof(SELECT) - 1);
 	ck_assert_uint_eq(WHOLE("#TS:1\r\n" SELECT), sizeof("#TS:1\r\n" SELECT) - 1);
 }
 END_TEST

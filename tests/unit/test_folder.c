@@ -176,7 +176,11 @@ START_TEST(folder__leader_is_announced_with_a_secret_of_its_own_epoch)
 	ck_assert_int_ge(dr_replace_file(folder.fd, "secret", 0600, "other\n5\n", 8), 0);
 	struct dr_leader_info mixed = { 0 };
 	ck_assert_int_eq(dr_folder_leader(&folder, &mixed), -ENOENT);
-	dr_folder_clear_leader(&folder);
+	/* An older leader's end does not take a newer one's announcement along. */
+	dr_folder_clear_leader(&folder, 3);
+	ck_assert_int_eq(faccessat(folder.fd, "leader.info", F_OK, 0), 0);
+	dr_folder_clear_leader(&folder, 4);
+	ck_assert_int_ne(faccessat(folder.fd, "leader.info", F_OK, 0), 0);
 	ck_assert_int_eq(dr_folder_leader(&folder, &mixed), -ENOENT);
 	dr_leader_info_fini(&leader);
 	dr_folder_fini(&folder);
