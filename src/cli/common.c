@@ -119,6 +119,13 @@ char *cli_config_words(const struct cli *cli)
 	return dr_xasprintf(" --config %s", file);
 }
 
+static bool folder_is_here(const char *base_path, const char *name)
+{
+	dr_cleanup(dr_freep) char *path = dr_xasprintf("%s/%s", base_path, name);
+
+	return access(path, F_OK) == 0;
+}
+
 int cli_open(struct cli *cli, const char *name, bool want_spec, struct cli_campaign *ret_campaign)
 {
 	struct cli_campaign campaign = { 0 };
@@ -127,7 +134,9 @@ int cli_open(struct cli *cli, const char *name, bool want_spec, struct cli_campa
 	if (r) {
 		return r;
 	}
-	if (want_spec) {
+	/* A campaign of the site's own server need not have a folder here yet. */
+	if (want_spec || (cli->options.engine && dr_spec_name_ok(name) &&
+				 !folder_is_here(cli->options.base_path, name))) {
 		dr_cleanup(dr_freep) char *message = NULL;
 
 		r = dr_campaign_open(

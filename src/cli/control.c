@@ -415,7 +415,10 @@ int cli_delete(struct cli *cli, int argc, char **argv)
 		return r;
 	}
 	/* Best effort: a damaged campaign can be deleted too. */
-	if (dr_folder_spec(&campaign.folder, &campaign.spec) == 0 && campaign.spec->external) {
+	if (!campaign.spec && dr_folder_spec(&campaign.folder, &campaign.spec) < 0) {
+		campaign.spec = NULL;
+	}
+	if (campaign.spec && campaign.spec->external) {
 		campaign.folder.engine = cli->options.engine;
 	}
 	dr_cleanup(dr_fd_closep) int lock = lock_for_delete(&campaign.folder, args.name);

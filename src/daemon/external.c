@@ -126,6 +126,11 @@ int dr_external_elect(struct dr_daemon *daemon)
 			"campaign=%s next=\"'drover reprime %s' begins it anew\"",
 			daemon->spec->name, daemon->spec->name);
 	}
+	if (r == -EPROTO) {
+		dr_log(DR_LOG_ERROR, "campaign-is-another",
+			"campaign=%s next=\"when this host's folder is of an older one: 'drover delete %s' here\"",
+			daemon->spec->name, daemon->spec->name);
+	}
 	return r < 0 ? r : 1;
 }
 
