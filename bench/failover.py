@@ -126,6 +126,10 @@ class Bench:
         ledger = self.ledger(redis)
         return sum(ledger.get(k, 0) for k in ('succeeded', 'unneeded', 'gone', 'busy', 'changed', 'refused', 'failed'))
 
+    def scanned(self, redis):
+        ledger = self.ledger(redis)
+        return ledger.get('entries', 0) > 0 and ledger.get('scan_pending', 0) + ledger.get('scan_active', 0) == 0
+
     def end(self):
         for process in self.daemons:
             process.kill()
@@ -138,11 +142,11 @@ def failover(bench, rounds):
     lab = bench.new_lab('failover', 100000, '1-4K')
     for ost in (1, 2):
         bench.lab('set', lab, '--ost', ost, '--state', 'slow', '--latency-ms', 20)
-    for files in map(int, os.environ.get("FAILOVER_FILES", "100000 1000000 10000000").split()):
+    for files in map(int, os.environ.get('FAILOVER_FILES', '100000 1000000 10000000').split()):
         bench.campaign(lab, 0, redis_maxmemory='4G', max_pending_migrations=100_000_000)
         bench.daemon()
         redis = bench.redis()
-        while bench.ledger(redis).get('discovered', 0) < 100_000:
+        while not bench.scanned(redis):
             time.sleep(0.05)
         copies = (files - 100_000) // CHUNK
         while copies > 0:
@@ -208,10 +212,10 @@ def join(bench, rounds):
 
 def workers(bench, _rounds):
     """OSTs that answer slowly: what is measured is the sharing, not this machine's processors."""
-    print('workers: 4,000 files on OSTs that take 20 ms a request; movers in all / seconds / times one process of one mover')
+    print('workers: 800 files on OSTs that take 20 ms a request; movers in all / seconds / times one process of one mover')
     base = None
     for daemons, threads in ((1, 1), (1, 2), (2, 1), (1, 4), (4, 1)):
-        lab = bench.new_lab('workers%d-%d' % (daemons, threads), 4000, '1-4K')
+        lab = bench.new_lab('workers%d-%d' % (daemons, threads), 800, '1-4K')
         for ost in (1, 2):
             bench.lab('set', lab, '--ost', ost, '--state', 'slow', '--latency-ms', 20)
         bench.campaign(lab, 0, migration_workers=threads, scan_workers=1)
