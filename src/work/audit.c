@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "work/audit.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -12,6 +13,7 @@
 #include <time.h>
 
 #define KEPT_MAX (8u << 20) /* bytes of lines that a log does not take */
+#define LOOK_AGAIN_MS 2
 
 static int open_log(int logs_fd, const char *host, const char *kind)
 {
@@ -23,7 +25,9 @@ static int open_log(int logs_fd, const char *host, const char *kind)
 
 int dr_audit_open(struct dr_audit *audit, int logs_fd, const char *host)
 {
-	*audit = (struct dr_audit){ .fd_succeeded = -1, .fd_failed = -1 };
+	*audit = (struct dr_audit){
+		.fd_succeeded = -1, .fd_failed = -1, .look_succeeded = true, .look_failed = true
+	};
 	int fd = open_log(logs_fd, host, "succeeded");
 
 	if (fd < 0) {
@@ -94,14 +98,31 @@ void dr_audit_not_moved(
 	put_path(&audit->failed, file);
 }
 
-/* Whether the log ends in the middle of a line: a write was cut short, by a full disk or by the death of its writer. */
-static bool is_torn(int fd)
+/* @return the log's size when it ends in the middle of a line, else 0 */
+static off_t torn_size(int fd)
 {
 	struct stat st;
 	char last = '\n';
 
-	return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
-	       last != '\n';
+	if (fstat(fd, &st) < 0 || st.st_size == 0 || pread(fd, &last, 1, st.st_size - 1) != 1) {
+		return 0;
+	}
+	return last == '\n' ? 0 : st.st_size;
+}
+
+/*
+ * Whether a write was cut short, by a full disk or by the death of its writer. Another writer in the middle of its write
+ * looks alike, but not for long.
+ */
+static bool is_torn(int fd)
+{
+	off_t size = torn_size(fd);
+
+	if (size == 0) {
+		return false;
+	}
+	dr_sleep_ms(LOOK_AGAIN_MS);
+	return torn_size(fd) == size;
 }
 
 /* Keeps what is left from `done` on; a line that was cut begins again. */
@@ -117,14 +138,15 @@ static void keep_rest(struct dr_buf *lines, size_t done)
 	*lines = rest;
 }
 
-static void flush(int fd, struct dr_buf *lines)
+/* *look: the log may end in the middle of a line. */
+static void flush(int fd, struct dr_buf *lines, bool *look)
 {
 	size_t done = 0;
 
 	if (lines->len == 0) {
 		return;
 	}
-	if (is_torn(fd) && write(fd, "\n", 1) != 1) {
+	if (*look && is_torn(fd) && write(fd, "\n", 1) != 1) {
 		done = SIZE_MAX; /* it takes nothing yet */
 	}
 	while (done < lines->len) {
@@ -136,7 +158,8 @@ static void flush(int fd, struct dr_buf *lines)
 			break;
 		}
 	}
-	if (done == lines->len) {
+	*look = done != lines->len;
+	if (!*look) {
 		dr_buf_clear(lines);
 		return;
 	}
@@ -154,6 +177,6 @@ static void flush(int fd, struct dr_buf *lines)
 
 void dr_audit_flush(struct dr_audit *audit)
 {
-	flush(audit->fd_succeeded, &audit->succeeded);
-	flush(audit->fd_failed, &audit->failed);
+	flush(audit->fd_succeeded, &audit->succeeded, &audit->look_succeeded);
+	flush(audit->fd_failed, &audit->failed, &audit->look_failed);
 }

@@ -15,6 +15,7 @@
 struct dr_audit {
 	int fd_succeeded, fd_failed; /* owned */
 	struct dr_buf succeeded, failed;
+	bool look_succeeded, look_failed; /* at a log's end before the next write: it may be torn */
 };
 
 /* @error of open */
