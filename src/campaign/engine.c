@@ -206,15 +206,17 @@ int dr_campaign_open(const struct dr_options *options, const char *name,
 	struct dr_folder *ret_folder, struct dr_spec **ret_spec, char **ret_message)
 {
 	const char *base = options->base_path;
+	struct dr_folder folder = { 0 };
+	struct dr_spec *spec = NULL;
 	bool name_ok = dr_spec_name_ok(name);
-	int r = name_ok ? open_here(options, name, ret_folder, ret_spec) : -ENOENT;
+	int r = name_ok ? open_here(options, name, &folder, &spec) : -ENOENT;
 
 	if (r == -ENOENT && name_ok && options->engine) {
 		r = take_part(options, name, ret_message);
 		if (r < 0) {
 			return r;
 		}
-		r = open_here(options, name, ret_folder, ret_spec);
+		r = open_here(options, name, &folder, &spec);
 	}
 	if (r < 0) {
 		*ret_message = r == -ENOENT ? dr_xasprintf("no campaign '%s' in %s", name, base)
@@ -222,14 +224,16 @@ int dr_campaign_open(const struct dr_options *options, const char *name,
 						      name, base, strerrordesc_np(-r));
 		return r;
 	}
-	if ((*ret_spec)->external && !options->engine) {
+	if (spec->external && !options->engine) {
 		*ret_message = dr_xasprintf(
 			"campaign '%s' is on the site's own server: the configuration needs its redis_url",
 			name);
-		dr_spec_free(*ret_spec);
-		dr_folder_fini(ret_folder);
+		dr_spec_free(spec);
+		dr_folder_fini(&folder);
 		return -EINVAL;
 	}
-	ret_folder->engine = (*ret_spec)->external ? options->engine : NULL;
+	folder.engine = spec->external ? options->engine : NULL;
+	*ret_folder = folder;
+	*ret_spec = spec;
 	return 0;
 }

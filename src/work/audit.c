@@ -152,9 +152,9 @@ static void flush(int fd, struct dr_buf *lines, bool *look)
 	while (done < lines->len) {
 		ssize_t n = write(fd, lines->data + done, lines->len - done);
 
-		if (n >= 0) {
+		if (n > 0) {
 			done += (size_t)n;
-		} else if (errno != EINTR) {
+		} else if (n == 0 || errno != EINTR) {
 			break;
 		}
 	}
