@@ -57,7 +57,7 @@ static int touch(struct dr_dir *dir, const struct dr_entry *entry)
 	int r = ops->entry_stat(dir, entry->name, &st);
 
 	if (r == 0) {
-		r = ops->file_open(dir, entry->name, &entry->fid, &file);
+		r = ops->file_open(dir, entry->name, &entry->fid, DR_OPEN_MOVE, &file);
 	}
 	if (r == 0) {
 		r = ops->lease_take(file);

@@ -40,8 +40,9 @@ struct dr_ost {
 	uint64_t total_bytes;
 	uint64_t used_bytes;
 	uint64_t avail_bytes;
-	uint64_t objects; /* in use, as far as the file system tells */
-	char name[64];    /* "fs-OST0003" */
+	uint64_t objects;   /* in use, as far as the file system tells */
+	bool objects_exact; /* false: some of them are the server's own, and belong to no file */
+	char name[64];      /* "fs-OST0003" */
 };
 
 enum dr_type { DR_TYPE_UNKNOWN, DR_TYPE_FILE, DR_TYPE_DIR, DR_TYPE_LINK, DR_TYPE_OTHER };
@@ -52,7 +53,10 @@ struct dr_stat {
 	uint32_t mode, nlink, uid, gid;
 	uint64_t ino, dev;
 	struct timespec atime, mtime, ctime;
+	struct timespec btime; /* zero: not known */
 	bool immutable, append;
+	/* Fewer blocks than bytes: zeros that a copy meets are to become holes. A driver whose next_data is exact never says so. */
+	bool sparse;
 };
 
 /* An entry of a directory; everything in it is lent until the callback returns. */
@@ -65,7 +69,9 @@ struct dr_entry {
 	const void *layout; /* bytes; NULL without one (or not a file) */
 	size_t layout_len;
 	struct dr_fid fid; /* of a file with a layout; else zero */
-	int error;         /* negative errno when the layout could not be read, else 0 */
+	const struct dr_stat *
+		stat; /* of a file, when it came with the layout; its size may be a little old. NULL: ask entry_stat */
+	int error; /* negative errno when the layout could not be read, else 0 */
 };
 
 struct dr_fs;
@@ -79,9 +85,16 @@ struct dr_vol;
  */
 typedef int dr_entry_fn(void *ctx, struct dr_dir *dir, const struct dr_entry *entry);
 
+/* What a file is opened for. */
+enum dr_open_how {
+	DR_OPEN_MOVE, /* all that a move needs; on Lustre that is an open for writing, which others notice */
+	DR_OPEN_LOOK, /* all but the swap */
+};
+
 struct dr_fs_driver {
 	const char *name;
 	enum dr_fs_kind kind;
+	bool parallel; /* several threads may read and vol_write one file and one volatile at once, at different offsets */
 
 	/*
 	 * Whether the path (absolute, existing) is served, and if so the path of the root, malloc'ed.
@@ -102,6 +115,10 @@ struct dr_fs_driver {
 	 * servers do by themselves; then *ret_objects is how many objects the OST still holds.
 	 */
 	int (*ost_settle)(struct dr_fs *fs, uint32_t ost, uint64_t *ret_objects);
+	/* The OSTs of a pool, into *osts (replaced). @error ENOENT no such pool; NULL where there are no pools */
+	int (*pool_osts)(struct dr_fs *fs, const char *pool, struct dr_rangeset *osts);
+	/* The path of a file by its FID, relative to the root, appended. @error ENOENT no such file, or none below the root */
+	int (*fid_path)(struct dr_fs *fs, const struct dr_fid *fid, struct dr_buf *out);
 
 	/* Opens a directory. @error ENOENT; ENOTDIR; ELOOP a component is a symlink */
 	int (*dir_open)(struct dr_fs *fs, const void *path, size_t len, struct dr_dir **ret_dir);
@@ -116,15 +133,22 @@ struct dr_fs_driver {
 	int (*dir_read)(struct dr_dir *dir, uint64_t position, dr_entry_fn *fn, void *ctx);
 	/* Attributes of an entry, a symlink not followed. Cheap: no OST is asked. */
 	int (*entry_stat)(struct dr_dir *dir, const char *name, struct dr_stat *ret_stat);
+	/*
+	 * One entry by its name, as dir_read gives it (its position is 0), to fn. Of a directory the layout is the default that its new
+	 * files get, which dir_read leaves out.
+	 * @return what fn returned. @error ENOENT
+	 */
+	int (*entry_look)(struct dr_dir *dir, const char *name, dr_entry_fn *fn, void *ctx);
 
 	/*
 	 * Opens a regular file of the directory to move it, never following a symlink. fid may be
 	 * NULL: whatever file has the name.
 	 * @error ENOENT gone, or the name is of another FID or type now (a driver may find that out only in
-	 *        file_layout or file_stat, with the same error); EPERM, EACCES, EROFS
+	 *        file_layout or file_stat, with the same error); EPERM, EACCES, EROFS; ETXTBSY it is being executed;
+	 *        EALREADY another mover of this process has it
 	 */
 	int (*file_open)(struct dr_dir *dir, const char *name, const struct dr_fid *fid,
-		struct dr_file **ret_file);
+		enum dr_open_how how, struct dr_file **ret_file);
 	void (*file_close)(struct dr_file *file); /* gives the lease back too */
 	/*
 	 * A read lease: others may open for reading; an open for writing, or a truncate, breaks it.
@@ -156,7 +180,8 @@ struct dr_fs_driver {
 	 * component on the OST that the layout names (object FIDs are ignored). It vanishes with its
 	 * objects when it is closed, or its process dies, unless it was swapped.
 	 * @error ENOBUFS an OST is closed to new objects; ENOSPC an OST is full; ENODEV an OST is
-	 *        down; EINVAL an index that does not exist, a layout that is not one.
+	 *        down; EINVAL an index that does not exist, a layout that is not one;
+	 *        EOPNOTSUPP the file system made another layout than this one.
 	 *        *ret_ost then names the OST (or stays untouched).
 	 */
 	int (*vol_create)(struct dr_file *file, const struct dr_layout *layout,
@@ -190,6 +215,23 @@ struct dr_fs_driver {
 	 */
 	int (*swap)(
 		struct dr_file *file, struct dr_vol *vol, const void *expect, size_t expect_len);
+
+	/*
+	 * A driver with these two moves a mirrored file one mirror at a time: the layout that vol_create gets is then that of one mirror.
+	 * One without them (NULL) takes mirrored layouts as they are.
+	 *
+	 * Adds the volatile to the file as a mirror, then drops the mirror numbered so; at every moment the file has all the
+	 * mirrors in sync that it had in sync before. The lease is gone afterwards, whatever the result. A process that dies in between
+	 * leaves a mirror too many, and a note of it with the file.
+	 * @error as swap; EBUSY somebody opened the file for writing in between: undone, or left to mirror_mend
+	 */
+	int (*mirror_replace)(struct dr_file *file, struct dr_vol *vol, uint32_t mirror,
+		const void *expect, size_t expect_len);
+	/*
+	 * Ends what a mirror_replace that was cut short has left. The lease is held before and after, or lost.
+	 * @return 1 the layout is another now; 0 nothing was left. @error EBUSY the lease was lost
+	 */
+	int (*mirror_mend)(struct dr_file *file);
 };
 
 #define DR_DIR_MORE 0x10000
@@ -205,6 +247,7 @@ struct dr_fs_wait {
 extern _Thread_local struct dr_fs_wait dr_fs_wait;
 
 extern const struct dr_fs_driver dr_fs_lab;
+extern const struct dr_fs_driver dr_fs_lustre;
 extern const struct dr_fs_driver dr_fs_posix;
 
 struct dr_fs {
@@ -216,7 +259,7 @@ struct dr_fs {
  * Finds the driver for a path and opens the file system's root.
  * ret_rest gets the path relative to the root (malloc'ed, may be ""). Symlinks in the path that the
  * user gave are followed here, once.
- * @error ENOENT, ENOTDIR no such path; EOPNOTSUPP a Lustre mount that this build cannot serve
+ * @error ENOENT, ENOTDIR no such path; EOPNOTSUPP no driver serves it
  */
 dr_nodiscard int dr_fs_open(const char *path, struct dr_fs **ret_fs, char **ret_rest);
 /* The same for a known root. */

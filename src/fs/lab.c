@@ -270,6 +270,24 @@ static int lab_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat *
 	return dr_local_stat(dir_of(dir)->local.fd, name, AT_SYMLINK_NOFOLLOW, ret_stat);
 }
 
+static int lab_entry_look(struct dr_dir *base, const char *name, dr_entry_fn *fn, void *ctx)
+{
+	struct lab_dir *dir = dir_of(base);
+	struct dr_entry entry = { .name = name, .name_len = strlen(name) };
+	struct dr_stat st;
+	int r = dr_local_stat(dir->local.fd, name, AT_SYMLINK_NOFOLLOW, &st);
+	if (r < 0) {
+		return r;
+	}
+	entry.ino = st.ino;
+	entry.type = dr_local_type(st.mode);
+	entry.stat = &st;
+	if (entry.type == DR_TYPE_FILE && !entry_layout(dir, &entry)) {
+		return -ENOENT;
+	}
+	return fn(ctx, base, &entry);
+}
+
 /* ---- files ---- */
 
 /* Is it the file that the caller means? Once asked and found so, it stays so: the descriptor is open. */
@@ -299,9 +317,10 @@ int dr_lab_file_verify(struct dr_lab_file *file)
  * With a FID the file is looked at no sooner than file_layout and file_stat do it anyway: a dry run lives on the
  * number of its system calls. Before anything is made for it, vol_create looks at all of the FID.
  */
-static int lab_file_open(
-	struct dr_dir *base, const char *name, const struct dr_fid *fid, struct dr_file **ret_file)
+static int lab_file_open(struct dr_dir *base, const char *name, const struct dr_fid *fid,
+	enum dr_open_how how, struct dr_file **ret_file)
 {
+	(void)how; /* reading is enough for all of it */
 	struct lab_dir *dir = dir_of(base);
 	int fd = dr_local_open(dir->local.fd, name);
 	if (fd < 0) {
@@ -460,6 +479,7 @@ const struct dr_fs_driver dr_fs_lab = {
 	.dir_close = lab_dir_close,
 	.dir_read = lab_dir_read,
 	.entry_stat = lab_entry_stat,
+	.entry_look = lab_entry_look,
 	.file_open = lab_file_open,
 	.file_close = lab_file_close,
 	.lease_take = lab_lease_take,

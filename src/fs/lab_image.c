@@ -472,6 +472,7 @@ void dr_lab_osts(struct dr_lab *lab, struct dr_ost *ret_osts)
 		struct dr_ost *to = &ret_osts[i];
 		*to = (struct dr_ost){ .index = i, .state = ost_flags(state) };
 		to->used_bytes = used > 0 ? (uint64_t)used : 0;
+		to->objects_exact = true;
 		to->objects = objects > 0 ? (uint64_t)objects : 0;
 		to->total_bytes = size ? size : to->used_bytes + room;
 		to->avail_bytes =

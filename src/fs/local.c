@@ -63,7 +63,7 @@ static int fill(struct dr_local_dir *dir)
 	return n > 0;
 }
 
-static enum dr_type type_of_mode(uint32_t mode)
+enum dr_type dr_local_type(uint32_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFREG:
@@ -102,7 +102,7 @@ static bool entry_type(struct dr_local_dir *dir, unsigned char d_type, struct dr
 		entry->error = -errno;
 		return errno != ENOENT;
 	}
-	entry->type = type_of_mode(st.st_mode);
+	entry->type = dr_local_type(st.st_mode);
 	return true;
 }
 

@@ -27,6 +27,7 @@ dr_nodiscard int dr_local_dir_seek(struct dr_local_dir *dir, uint64_t position);
 /* The next entry (name, type, ino, position; the rest zero), lent until the next call. @return 1, or 0 at the end */
 dr_nodiscard int dr_local_dir_next(struct dr_local_dir *dir, struct dr_entry *ret_entry);
 
+enum dr_type dr_local_type(uint32_t mode);
 /* statx of name in fd, or of fd itself ("", AT_EMPTY_PATH). */
 dr_nodiscard int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat);
 /* Opens whatever the name is of, for reading, as the next one does. */

@@ -164,9 +164,10 @@ static int posix_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat
 	return dr_local_stat(dir_of(dir)->local.fd, name, AT_SYMLINK_NOFOLLOW, ret_stat);
 }
 
-static int posix_file_open(
-	struct dr_dir *base, const char *name, const struct dr_fid *fid, struct dr_file **ret_file)
+static int posix_file_open(struct dr_dir *base, const char *name, const struct dr_fid *fid,
+	enum dr_open_how how, struct dr_file **ret_file)
 {
+	(void)how; /* it is never moved */
 	if (fid && !dr_fid_is_zero(fid)) {
 		return -ENOENT; /* no file here has a FID */
 	}

@@ -224,7 +224,8 @@ static int prepare(struct move *move, bool in_group)
 	*move->outcome = (struct dr_outcome){ 0 };
 	if (r == 0) {
 		r = ops->file_open(e->dir, file->name,
-			dr_fid_is_zero(&file->fid) ? NULL : &file->fid, &move->source);
+			dr_fid_is_zero(&file->fid) ? NULL : &file->fid,
+			e->dry_run ? DR_OPEN_LOOK : DR_OPEN_MOVE, &move->source);
 	}
 	if (r < 0) {
 		conclude_error(move, DR_STEP_OPEN, r);

@@ -114,7 +114,8 @@ static int see_name(void *ctx, struct dr_dir *dir, const struct dr_entry *entry)
 	ck_assert_uint_eq(st.ino, entry->ino);
 	ck_assert_uint_eq(st.size, 100);
 	struct dr_file *file dr_cleanup(dr_file_closep) = NULL;
-	ck_assert_int_eq(dir->fs->ops->file_open(dir, entry->name, &entry->fid, &file), 0);
+	ck_assert_int_eq(
+		dir->fs->ops->file_open(dir, entry->name, &entry->fid, DR_OPEN_MOVE, &file), 0);
 	for (size_t i = 0; i < names->n; i++) {
 		if (strcmp(names->names[i], entry->name) == 0) {
 			names->seen[i]++;
@@ -207,10 +208,10 @@ START_TEST(symlinks__are_never_followed)
 	ck_assert_int_eq(rig_dir_open(&rig, "real/../real", &dir), -EINVAL);
 	dir = rig_dir(&rig, "");
 	struct dr_file *file;
-	ck_assert_int_eq(rig.ops->file_open(dir, "alias", NULL, &file), -ENOENT);
-	ck_assert_int_eq(rig.ops->file_open(dir, "fifo", NULL, &file), -ENOENT);
-	ck_assert_int_eq(rig.ops->file_open(dir, "real", NULL, &file), -ENOENT);
-	ck_assert_int_eq(rig.ops->file_open(dir, "none", NULL, &file), -ENOENT);
+	ck_assert_int_eq(rig.ops->file_open(dir, "alias", NULL, DR_OPEN_MOVE, &file), -ENOENT);
+	ck_assert_int_eq(rig.ops->file_open(dir, "fifo", NULL, DR_OPEN_MOVE, &file), -ENOENT);
+	ck_assert_int_eq(rig.ops->file_open(dir, "real", NULL, DR_OPEN_MOVE, &file), -ENOENT);
+	ck_assert_int_eq(rig.ops->file_open(dir, "none", NULL, DR_OPEN_MOVE, &file), -ENOENT);
 	struct dr_stat st;
 	ck_assert_int_eq(rig.ops->entry_stat(dir, "alias", &st), 0);
 	ck_assert(S_ISLNK(st.mode));
@@ -381,7 +382,7 @@ static int read_file(void *ctx, struct dr_dir *dir, const struct dr_entry *entry
 	struct reader *reader = ctx;
 	struct dr_file *file dr_cleanup(dr_file_closep) = NULL;
 	char byte;
-	if (dir->fs->ops->file_open(dir, entry->name, &entry->fid, &file) == 0 &&
+	if (dir->fs->ops->file_open(dir, entry->name, &entry->fid, DR_OPEN_MOVE, &file) == 0 &&
 		dir->fs->ops->read(file, &byte, 1, 0) == 1) {
 		reader->files++;
 	}
@@ -487,7 +488,7 @@ static int open_and_look(struct rig *rig, struct dr_dir *dir, const struct dr_fi
 	struct dr_file *file dr_cleanup(dr_file_closep) = NULL;
 	struct dr_buf layout dr_cleanup(dr_buf_fini) = { 0 };
 	struct dr_stat st;
-	int r = rig->ops->file_open(dir, "name", fid, &file);
+	int r = rig->ops->file_open(dir, "name", fid, DR_OPEN_MOVE, &file);
 	r = r < 0 ? r : rig->ops->file_layout(file, &layout);
 	return r < 0 ? r : rig->ops->file_stat(file, &st);
 }

@@ -62,7 +62,7 @@ struct dr_file *rig_file(struct rig *rig, const char *name)
 {
 	struct dr_dir *dir dr_cleanup(dr_dir_closep) = rig_dir(rig, "");
 	struct dr_file *file;
-	ck_assert_int_eq(rig->ops->file_open(dir, name, NULL, &file), 0);
+	ck_assert_int_eq(rig->ops->file_open(dir, name, NULL, DR_OPEN_MOVE, &file), 0);
 	return file;
 }
 
