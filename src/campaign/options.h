@@ -25,6 +25,7 @@ struct dr_options {
 	char *lfs_migrate_command;
 	char *log_level;
 	uint64_t scan_workers, migration_workers; /* threads */
+	uint64_t copy_threads;                    /* of a process, that help with large files */
 	uint64_t max_pending_migrations;          /* files queued before scanners rest */
 	uint64_t claim_timeout;                   /* seconds */
 	uint64_t max_leftovers;                   /* files; past it the campaign pauses */

@@ -2,27 +2,15 @@
 #include "fs/fs.h"
 
 #include <string.h>
-#include <sys/vfs.h>
-
-#define LUSTRE_SUPER_MAGIC 0x0BD00BD0
 
 /* In this order: a lab may lie on anything, and anything is a posix file system. */
-#define N_DRIVERS 2
-static const struct dr_fs_driver *const drivers[N_DRIVERS] = { &dr_fs_lab, &dr_fs_posix };
-
-static bool is_lustre(const char *path)
-{
-	struct statfs st;
-	return statfs(path, &st) == 0 && (uint32_t)st.f_type == LUSTRE_SUPER_MAGIC;
-}
+#define N_DRIVERS 3
+static const struct dr_fs_driver *const drivers[N_DRIVERS] = { &dr_fs_lab, &dr_fs_lustre,
+	&dr_fs_posix };
 
 static int find_driver(const char *path, const struct dr_fs_driver **ret_driver, char **ret_root)
 {
 	for (size_t i = 0; i < N_DRIVERS; i++) {
-		if (drivers[i]->kind == DR_FS_POSIX && is_lustre(path)) {
-			/* Moving nothing is better than treating a Lustre file system as if it were none. */
-			return -EOPNOTSUPP;
-		}
 		int r = drivers[i]->probe(path, ret_root);
 		if (r != 0) {
 			*ret_driver = drivers[i];

@@ -9,6 +9,35 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+int dr_local_mount_root(const char *path, char **ret_root)
+{
+	char *root dr_cleanup(dr_freep) = realpath(path, NULL);
+	struct stat st;
+	if (!root || stat(root, &st) < 0) {
+		return -errno;
+	}
+	dev_t dev = st.st_dev;
+	size_t len = strlen(root);
+	while (len > 1) {
+		size_t up = len;
+		while (root[up - 1] != '/') {
+			up--;
+		}
+		up = up > 1 ? up - 1 : 1;
+		char *parent dr_cleanup(dr_freep) = dr_xasprintf("%.*s", (int)up, root);
+		if (stat(parent, &st) < 0) {
+			break; /* not ours to see: as high as we get */
+		}
+		if (st.st_dev != dev) {
+			break;
+		}
+		root[len = up] = 0;
+	}
+	*ret_root = root;
+	root = NULL;
+	return 0;
+}
+
 int dr_local_dir_open(
 	int root_fd, uint64_t dev, const void *path, size_t len, struct dr_local_dir *ret_dir)
 {
@@ -140,27 +169,34 @@ static struct timespec time_of(const struct statx_timestamp *t)
 	return (struct timespec){ .tv_sec = t->tv_sec, .tv_nsec = (long)t->tv_nsec };
 }
 
+struct dr_stat dr_local_stat_of(const struct statx *sx)
+{
+	return (struct dr_stat){
+		.size = sx->stx_size,
+		.blocks = sx->stx_blocks,
+		.mode = sx->stx_mode,
+		.nlink = sx->stx_nlink,
+		.uid = sx->stx_uid,
+		.gid = sx->stx_gid,
+		.ino = sx->stx_ino,
+		.dev = (uint64_t)makedev(sx->stx_dev_major, sx->stx_dev_minor),
+		.atime = time_of(&sx->stx_atime),
+		.mtime = time_of(&sx->stx_mtime),
+		.ctime = time_of(&sx->stx_ctime),
+		.btime = sx->stx_mask & STATX_BTIME ? time_of(&sx->stx_btime)
+						    : (struct timespec){ 0 },
+		.immutable = sx->stx_attributes & STATX_ATTR_IMMUTABLE,
+		.append = sx->stx_attributes & STATX_ATTR_APPEND,
+	};
+}
+
 int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat)
 {
 	struct statx sx;
 	if (statx(fd, name, flags, STATX_BASIC_STATS, &sx) < 0) {
 		return -errno;
 	}
-	*ret_stat = (struct dr_stat){
-		.size = sx.stx_size,
-		.blocks = sx.stx_blocks,
-		.mode = sx.stx_mode,
-		.nlink = sx.stx_nlink,
-		.uid = sx.stx_uid,
-		.gid = sx.stx_gid,
-		.ino = sx.stx_ino,
-		.dev = (uint64_t)makedev(sx.stx_dev_major, sx.stx_dev_minor),
-		.atime = time_of(&sx.stx_atime),
-		.mtime = time_of(&sx.stx_mtime),
-		.ctime = time_of(&sx.stx_ctime),
-		.immutable = sx.stx_attributes & STATX_ATTR_IMMUTABLE,
-		.append = sx.stx_attributes & STATX_ATTR_APPEND,
-	};
+	*ret_stat = dr_local_stat_of(&sx);
 	return 0;
 }
 

@@ -28,6 +28,9 @@ dr_nodiscard int dr_local_dir_seek(struct dr_local_dir *dir, uint64_t position);
 dr_nodiscard int dr_local_dir_next(struct dr_local_dir *dir, struct dr_entry *ret_entry);
 
 enum dr_type dr_local_type(uint32_t mode);
+struct dr_stat dr_local_stat_of(const struct statx *sx);
+/* The mount point above a path (absolute, existing): as far up as the device stays the same; malloc'ed. */
+dr_nodiscard int dr_local_mount_root(const char *path, char **ret_root);
 /* statx of name in fd, or of fd itself ("", AT_EMPTY_PATH). */
 dr_nodiscard int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat);
 /* Opens whatever the name is of, for reading, as the next one does. */

@@ -42,34 +42,10 @@ static struct posix_file *file_of(struct dr_file *file)
 	return dr_container_of(file, struct posix_file, base);
 }
 
-/* The mount point: as far up as the device stays the same. */
 static int posix_probe(const char *path, char **ret_root)
 {
-	char *root dr_cleanup(dr_freep) = realpath(path, NULL);
-	struct stat st;
-	if (!root || stat(root, &st) < 0) {
-		return -errno;
-	}
-	dev_t dev = st.st_dev;
-	size_t len = strlen(root);
-	while (len > 1) {
-		size_t up = len;
-		while (root[up - 1] != '/') {
-			up--;
-		}
-		up = up > 1 ? up - 1 : 1;
-		char *parent dr_cleanup(dr_freep) = dr_xasprintf("%.*s", (int)up, root);
-		if (stat(parent, &st) < 0) {
-			break; /* not ours to see: as high as we get */
-		}
-		if (st.st_dev != dev) {
-			break;
-		}
-		root[len = up] = 0;
-	}
-	*ret_root = root;
-	root = NULL;
-	return 1;
+	int r = dr_local_mount_root(path, ret_root);
+	return r < 0 ? r : 1;
 }
 
 static int posix_open(const char *root, struct dr_fs **ret_fs)

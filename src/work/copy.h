@@ -4,19 +4,31 @@
 
 #include "fs/fs.h"
 
+/*
+ * Threads that help with large files, of drivers that let several threads at one file. All movers of a process share them:
+ * whoever copies a large file does not wait for them, but copies its segments too.
+ */
+struct dr_copy_pool;
+/* threads, each with a buffer of so many bytes, aligned to a page. @error EAGAIN no thread could be made; ENOMEM */
+dr_nodiscard int dr_copy_pool_new(
+	unsigned threads, size_t buffer_bytes, struct dr_copy_pool **ret_pool);
+void dr_copy_pool_free(struct dr_copy_pool *pool); /* no copy may be under way; takes NULL */
+
 typedef int dr_tick_fn(void *ctx);
 
 /* One copy: all lent. */
 struct dr_copy {
 	struct dr_file *file;
 	struct dr_vol *vol;
-	uint64_t size; /* of the file, read under the lease */
+	uint64_t size;   /* of the file, read under the lease */
+	bool skip_zeros; /* pages of nothing but zeros become holes */
 	uint8_t *buffer;
-	size_t buffer_bytes;
+	size_t buffer_bytes;       /* a multiple of the page size */
+	struct dr_copy_pool *pool; /* may be NULL */
 	uint64_t
 		flush_bytes; /* what was written is sent on its way each time so much has come together; 0: never */
 	dr_tick_fn *
-		tick; /* called before every buffer; below 0 ends the copy with that error; may be NULL */
+		tick; /* called before every buffer, by the caller's thread; below 0 ends the copy with that error; may be NULL */
 	void *ctx;
 };
 

@@ -142,17 +142,36 @@ static void note_sources(struct move *move)
 	}
 }
 
-/*
- * Takes the lease; waits a little for another mover, which will most likely have moved the file then (it has two names,
- * or it is on two queues). in_group: the other mover may be this very group, so it does not wait.
- */
-static int take_lease(struct move *move, bool in_group)
+static int open_and_lease(struct move *move, enum dr_step *ret_step)
 {
-	const struct dr_fs_driver *ops = move->e->fs->ops;
+	const struct dr_evacuation *e = move->e;
+	const struct dr_fs_driver *ops = e->fs->ops;
+	const struct dr_chunk_file *file = move->file;
+	int r = 0;
+
+	*ret_step = DR_STEP_OPEN;
+	if (!move->source) {
+		r = ops->file_open(e->dir, file->name,
+			dr_fid_is_zero(&file->fid) ? NULL : &file->fid,
+			e->dry_run ? DR_OPEN_LOOK : DR_OPEN_MOVE, &move->source);
+	}
+	if (r < 0) {
+		return r;
+	}
+	*ret_step = DR_STEP_LEASE;
+	return ops->lease_take(move->source);
+}
+
+/*
+ * Opens the file and takes its lease; waits a little for another mover, which will most likely have moved the file then (it has two
+ * names, or it is on two queues). in_group: the other mover may be this very group, so it does not wait.
+ */
+static int take(struct move *move, bool in_group, enum dr_step *ret_step)
+{
 	uint64_t until = 0;
 	int r;
 
-	while ((r = ops->lease_take(move->source)) == -EALREADY && !in_group) {
+	while ((r = open_and_lease(move, ret_step)) == -EALREADY && !in_group) {
 		uint64_t now = dr_now_ns();
 
 		until = until ? until : now + OTHER_MOVER_NS;
@@ -218,32 +237,23 @@ static int prepare(struct move *move, bool in_group)
 {
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
-	const struct dr_chunk_file *file = move->file;
-	int r = enter_dir(e, file);
+	enum dr_step step = DR_STEP_OPEN;
+	int r = enter_dir(e, move->file);
 
 	*move->outcome = (struct dr_outcome){ 0 };
-	if (r == 0) {
-		r = ops->file_open(e->dir, file->name,
-			dr_fid_is_zero(&file->fid) ? NULL : &file->fid,
-			e->dry_run ? DR_OPEN_LOOK : DR_OPEN_MOVE, &move->source);
-	}
-	if (r < 0) {
-		conclude_error(move, DR_STEP_OPEN, r);
-		return 0;
-	}
-	r = take_lease(move, in_group);
+	r = r < 0 ? r : take(move, in_group, &step);
 	if (r == -EALREADY && in_group) {
 		end_move(move);
 		return -EALREADY;
 	}
 	if (r < 0) {
 		/* Which sources it is on is told even of a file that is not touched. */
-		if (ops->file_layout(move->source, &move->layout_bytes) == 0 &&
+		if (move->source && ops->file_layout(move->source, &move->layout_bytes) == 0 &&
 			dr_layout_decode(move->layout_bytes.data, move->layout_bytes.len,
 				&move->layout) == 0) {
 			note_sources(move);
 		}
-		conclude_error(move, DR_STEP_LEASE, r);
+		conclude_error(move, step, r);
 		return 0;
 	}
 	if (look_at_layout(move) == 0) {
@@ -345,8 +355,10 @@ static int copy(struct group *group, struct move *move)
 			.file = move->source,
 			.vol = move->vol,
 			.size = move->st.size,
+			.skip_zeros = move->st.sparse,
 			.buffer = e->buffer,
 			.buffer_bytes = e->buffer_bytes,
+			.pool = e->pool,
 			.flush_bytes = e->fsync ? FLUSH_BYTES : 0,
 			.tick = tick,
 			.ctx = group,

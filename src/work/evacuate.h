@@ -6,6 +6,7 @@
 #include "fs/fs.h"
 #include "metric/metric.h"
 #include "work/audit.h"
+#include "work/copy.h"
 #include "work/target.h"
 
 /*
@@ -19,7 +20,8 @@ struct dr_evacuation {
 	struct dr_audit *audit;          /* may be NULL */
 	uint8_t *buffer;
 	size_t buffer_bytes;
-	bool dry_run; /* all but the volatile, the copy and the swap */
+	struct dr_copy_pool *pool; /* helps with large files; may be NULL */
+	bool dry_run;              /* all but the volatile, the copy and the swap */
 	bool fsync;
 	bool verify;
 	const _Atomic bool *

@@ -136,7 +136,8 @@ static int worker_init(
 	if (job == DR_JOB_SCAN) {
 		return 0;
 	}
-	if (posix_memalign((void **)&worker->buffer, 4096, DR_COPY_BUFFER_BYTES) != 0) {
+	if (posix_memalign((void **)&worker->buffer, (size_t)sysconf(_SC_PAGESIZE),
+		    work->buffer_bytes) != 0) {
 		return -ENOMEM;
 	}
 	return dr_audit_open(&worker->audit, work->config.logs_fd, work->config.host);
@@ -169,6 +170,13 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 		abort();
 	}
 	memset(work->workers, 0, work->n_workers * sizeof(*work->workers));
+	bool parallel = config->fs->ops->parallel && options->copy_threads > 0;
+
+	work->buffer_bytes = parallel ? DR_COPY_PARALLEL_BYTES : DR_COPY_BUFFER_BYTES;
+	if (parallel) {
+		r = dr_copy_pool_new(
+			(unsigned)options->copy_threads, work->buffer_bytes, &work->pool);
+	}
 	for (size_t i = 0; i < work->n_workers; i++) {
 		bool scans = i < options->scan_workers;
 		int rr = worker_init(work, &work->workers[i], scans ? DR_JOB_SCAN : DR_JOB_MOVE,
@@ -217,6 +225,7 @@ void dr_work_free(struct dr_work *work)
 		(void)pthread_mutex_destroy(&worker->lock);
 	}
 	free(work->workers);
+	dr_copy_pool_free(work->pool);
 	dr_targets_free(work->targets);
 	dr_claim_table_fini(&work->claims);
 	(void)pthread_cond_destroy(&work->wake);

@@ -6,6 +6,7 @@
 
 #include "campaign/ledger.h"
 #include "work/audit.h"
+#include "work/copy.h"
 #include "work/target.h"
 #include "work/work.h"
 
@@ -13,11 +14,16 @@
 #include <stdatomic.h>
 
 #define DR_COPY_BUFFER_BYTES (1u << 20)
+#define DR_COPY_PARALLEL_BYTES                                                                     \
+	(4u << 20) /* where several threads copy one file: large requests to each OST */
 
 struct dr_work {
 	struct dr_work_config config;
 	struct dr_claim_table claims;
 	struct dr_targets *targets;
+	struct dr_copy_pool
+		*pool; /* NULL where the file system takes one thread a file, or none is wanted */
+	size_t buffer_bytes; /* of each copying thread */
 	struct dr_ledger_rules rules;
 	_Atomic bool stopping;
 	_Atomic bool running; /* not paused, not over, as far as this process knows */
@@ -41,7 +47,7 @@ struct dr_worker {
 	struct dr_store *store;
 	struct dr_counters counters;
 	struct dr_audit audit;
-	uint8_t *buffer;          /* DR_COPY_BUFFER_BYTES, aligned to a page; movers only */
+	uint8_t *buffer;          /* work->buffer_bytes, aligned to a page; movers only */
 	struct dr_rangeset aside; /* sources whose files are not tried */
 	pthread_mutex_t lock;     /* guards what follows */
 	struct dr_buf current_dir, current_name;

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/clock.h"
+#include "base/log.h"
+#include "fs/lustre_priv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+/*
+ * A mirrored file moves one mirror at a time: its replacement is made, filled and synced as a volatile, merged into the file as one
+ * more mirror, and then the mirror that it stands for is split off. A swap would leave all mirrors but one stale. Merging and
+ * splitting each end a lease, so there is a moment between them in which a writer may come, or this process may die. What is to be
+ * done then is noted with the file, in an attribute that is there for that moment only.
+ *
+ * The note: "1 OLD ID...": the number of the mirror that goes, then all mirrors that there were before.
+ */
+
+#define NOTE "trusted.drover.mirror"
+#define NOTE_SIZE 256
+#define MIRRORS_MAX 16 /* LUSTRE_MIRROR_COUNT_MAX */
+#define RETAKE_NS 1000000000ull
+
+struct note {
+	uint32_t old;
+	uint32_t before[MIRRORS_MAX];
+	unsigned n_before;
+};
+
+static int read_layout(struct dr_lustre_file *file, struct dr_layout **ret_layout)
+{
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+	int r = dr_lustre_layout(file->fd, &bytes);
+
+	return r < 0 ? r : dr_layout_decode(bytes.data, bytes.len, ret_layout);
+}
+
+static bool was_before(const struct note *note, uint32_t mirror)
+{
+	for (unsigned i = 0; i < note->n_before; i++) {
+		if (note->before[i] == mirror) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool has_mirror(const struct dr_layout *layout, uint32_t mirror)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		if (layout->comps[c].id >> 16 == mirror) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The mirror that came in, or 0. */
+static uint32_t new_mirror(const struct dr_layout *layout, const struct note *note)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		uint32_t mirror = layout->comps[c].id >> 16;
+
+		if (!was_before(note, mirror)) {
+			return mirror;
+		}
+	}
+	return 0;
+}
+
+static bool is_stale(const struct dr_layout *layout, uint32_t mirror)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		if (layout->comps[c].id >> 16 == mirror && layout->comps[c].flags & DR_COMP_STALE) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- the note ---- */
+
+static int write_note(struct dr_lustre_file *file, const struct dr_layout *layout, uint32_t old,
+	struct note *ret_note)
+{
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+	struct note note = { .old = old };
+
+	dr_buf_printf(&text, "1 %" PRIu32, old);
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		uint32_t mirror = layout->comps[c].id >> 16;
+
+		if (was_before(&note, mirror)) {
+			continue;
+		}
+		if (note.n_before == MIRRORS_MAX) {
+			return -EOPNOTSUPP;
+		}
+		note.before[note.n_before++] = mirror;
+		dr_buf_printf(&text, " %" PRIu32, mirror);
+	}
+	if (fsetxattr(file->fd, NOTE, text.data, text.len, 0) < 0) {
+		return -errno;
+	}
+	*ret_note = note;
+	return 0;
+}
+
+/* @error ENODATA none; EBADMSG it is not ours */
+static int read_note(struct dr_lustre_file *file, struct note *ret_note)
+{
+	char text[NOTE_SIZE];
+	ssize_t n = fgetxattr(file->fd, NOTE, text, sizeof(text) - 1);
+	struct note note = { 0 };
+
+	if (n < 0) {
+		return -errno;
+	}
+	text[n] = '\0';
+	char *at = text;
+	unsigned long version = strtoul(at, &at, 10);
+
+	note.old = (uint32_t)strtoul(at, &at, 10);
+	while (*at == ' ' && note.n_before < MIRRORS_MAX) {
+		note.before[note.n_before++] = (uint32_t)strtoul(at, &at, 10);
+	}
+	if (version != 1 || note.old == 0 || *at || !was_before(&note, note.old)) {
+		return -EBADMSG;
+	}
+	*ret_note = note;
+	return 0;
+}
+
+static void drop_note(struct dr_lustre_file *file)
+{
+	if (fremovexattr(file->fd, NOTE) < 0 && errno != ENODATA) {
+		dr_log_limited(10, DR_LOG_WARNING, "note-stays",
+			"fid=0x%" PRIx64 ":0x%" PRIx32
+			" attribute=%s error=%s next=\"the next mover drops it\"",
+			file->fid.seq, file->fid.oid, NOTE, strerrorname_np(errno));
+	}
+}
+
+/* ---- merge and split ---- */
+
+/* Ends the lease with what is to be done while it is still held. @error ESTALE it was lost; of the servers */
+static int end_lease(struct dr_lustre_file *file, struct dr_lustre_lease *lease)
+{
+	int r = dr_lustre_ioctl(file->fd, DR_LUSTRE_SET_LEASE, lease);
+
+	file->leased = false;
+	return r == 0 ? -ESTALE : r < 0 ? r : 0;
+}
+
+static int merge(struct dr_lustre_file *file, struct dr_lustre_vol *vol)
+{
+	struct dr_lustre_lease lease = {
+		.mode = DR_LUSTRE_LEASE_UNLOCK,
+		.flags = DR_LUSTRE_LEASE_MERGE,
+		.count = 1,
+		.ids = { (uint32_t)vol->fd },
+	};
+
+	return end_lease(file, &lease);
+}
+
+static int split(struct dr_lustre_file *file, uint32_t mirror)
+{
+	int fd dr_cleanup(dr_fd_closep) =
+		dr_lustre_volatile_open(file); /* takes the mirror along when it goes */
+
+	if (fd < 0) {
+		return fd;
+	}
+	struct dr_lustre_lease lease = {
+		.mode = DR_LUSTRE_LEASE_UNLOCK,
+		.flags = DR_LUSTRE_LEASE_SPLIT,
+		.count = 2,
+		.ids = { (uint32_t)fd, mirror },
+	};
+
+	return end_lease(file, &lease);
+}
+
+/* The lease once more. Who opened the file for writing in between may be done soon. */
+static int retake(struct dr_lustre_file *file)
+{
+	uint64_t until = dr_now_ns() + RETAKE_NS;
+	int r;
+
+	while ((r = dr_lustre_lease_take(&file->base)) == -EBUSY && dr_now_ns() < until) {
+		dr_sleep_ms(10);
+	}
+	return r;
+}
+
+/*
+ * Under a lease: drops the old mirror when the new one is there and in sync, or the new one when it is not. The note goes when
+ * nothing is left to do. @return 1 the old one is gone; 0 all is as it was before the merge
+ */
+static int conclude(struct dr_lustre_file *file, const struct note *note)
+{
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	int r = read_layout(file, &layout);
+
+	if (r < 0) {
+		return r;
+	}
+	uint32_t fresh = new_mirror(layout, note);
+	bool old_is_there = has_mirror(layout, note->old);
+	uint32_t goes = !fresh || !old_is_there ? 0 : is_stale(layout, fresh) ? fresh : note->old;
+
+	if (goes) {
+		r = split(file, goes);
+		if (r < 0) {
+			return r;
+		}
+	}
+	drop_note(file);
+	return (fresh && !old_is_there) || (goes && goes == note->old);
+}
+
+int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint32_t mirror,
+	const void *expect, size_t expect_len)
+{
+	struct dr_lustre_file *file = dr_lustre_file_of(base);
+	struct dr_lustre_vol *vol = dr_lustre_vol_of(vol_base);
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	struct note note;
+	int r = file->leased ? dr_lustre_expect(file, expect, expect_len) : -ESTALE;
+
+	r = r < 0 ? r : dr_layout_decode(expect, expect_len, &layout);
+	r = r < 0 ? r : write_note(file, layout, mirror, &note);
+	if (r == 0) {
+		r = merge(file, vol);
+		int merged = r;
+
+		r = retake(file);
+		r = r < 0 ? r : conclude(file, &note);
+		/* What the merge said counts only when nothing came of it. */
+		r = r == 0 ? (merged < 0 ? merged : -EBUSY) : r;
+	}
+	dr_lustre_lease_release(base);
+	return r < 0 ? r : 0;
+}
+
+int dr_lustre_mirror_mend(struct dr_file *base)
+{
+	struct dr_lustre_file *file = dr_lustre_file_of(base);
+	struct note note;
+	int r = read_note(file, &note);
+
+	if (r == -ENODATA || r == -EOPNOTSUPP) {
+		return 0;
+	}
+	if (r < 0) {
+		return r;
+	}
+	r = conclude(file, &note);
+	if (r < 0) {
+		return r;
+	}
+	return file->leased || dr_lustre_lease_take(base) == 0 ? 1 : -EBUSY;
+}
