@@ -96,6 +96,8 @@ struct dr_fs_driver {
 	enum dr_fs_kind kind;
 	bool parallel; /* several threads may read and vol_write one file and one volatile at once, at different offsets */
 
+	bool lease_yields; /* who opens a leased file for writing does not wait for the lease's holder */
+
 	/*
 	 * Whether the path (absolute, existing) is served, and if so the path of the root, malloc'ed.
 	 * @return 1 with *ret_root set, 0 not ours

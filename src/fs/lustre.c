@@ -438,6 +438,7 @@ const struct dr_fs_driver dr_fs_lustre = {
 	.name = "lustre",
 	.kind = DR_FS_LUSTRE,
 	.parallel = true,
+	.lease_yields = true,
 	.probe = lustre_probe,
 	.open = lustre_open,
 	.close = lustre_close,

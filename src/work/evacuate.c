@@ -11,7 +11,8 @@
 #define GROUP_FILE_BYTES (4u << 20) /* a larger file is moved alone */
 #define GROUP_BYTES (32u << 20)
 #define GROUP_NS                                                                                   \
-	50000000ull /* a group that took longer to copy is closed, for its leases are held meanwhile */
+	50000000ull /* a group that took longer to copy is closed: its leases keep writers waiting meanwhile */
+#define GROUP_YIELDING_NS 1000000000ull /* where they keep nobody waiting */
 #define TICK_NS 50000000ull
 #define CALL_NS 500000000ull   /* after which no further file is taken */
 #define FLUSH_BYTES (8u << 20) /* of a large file: its sync then waits for little */
@@ -489,6 +490,7 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 	struct group
 		group; /* its moves are set one by one: clearing all of them costs more than a small file's look */
 	uint64_t began = dr_now_ns(), started = 0, bytes = 0;
+	uint64_t group_ns = e->fs->ops->lease_yields ? GROUP_YIELDING_NS : GROUP_NS;
 	size_t taken = 0;
 
 	group.e = e;
@@ -507,7 +509,7 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 		struct move *move = &group.moves[group.n];
 
 		if (group.n > 0 &&
-			(file->size > GROUP_FILE_BYTES || dr_now_ns() - started > GROUP_NS)) {
+			(file->size > GROUP_FILE_BYTES || dr_now_ns() - started > group_ns)) {
 			break;
 		}
 		*move = (struct move){ .e = e, .file = file, .outcome = &outcomes[taken] };
