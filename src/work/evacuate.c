@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "work/evacuate.h"
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "work/copy.h"
+#include "work/file_move.h"
 
 #include <stdatomic.h>
 
@@ -19,88 +18,13 @@
 #define PLACE_TRIES 64
 #define OTHER_MOVER_NS 2000000000ull
 
-/* One file on its way. */
-struct move {
-	struct dr_evacuation *e;
-	const struct dr_chunk_file *file;
-	struct dr_outcome *outcome;
-	struct dr_file *source; /* NULL once the outcome is certain */
-	struct dr_vol *vol;
-	struct dr_buf layout_bytes; /* as under the lease */
-	struct dr_layout *layout;   /* of layout_bytes */
-	struct dr_layout *placed;   /* of the volatile */
-	struct dr_stat st;          /* under the lease */
-	uint64_t version;
-};
-
 struct group {
 	struct dr_evacuation *e;
-	struct move moves[GROUP_FILES];
+	struct dr_file_move moves[GROUP_FILES];
 	size_t n;
-	const struct move *in_hand; /* its own steps look after its lease */
+	const struct dr_file_move *in_hand; /* its own steps look after its lease */
 	uint64_t ticked_ns;
 };
-
-static void end_move(struct move *move)
-{
-	/* Taken first: a driver that waits in its close calls tick_leases(), which looks at this very move. */
-	struct dr_vol *vol = move->vol;
-	struct dr_file *source = move->source;
-
-	move->vol = NULL;
-	move->source = NULL;
-	if (vol) {
-		move->e->fs->ops->vol_close(vol);
-	}
-	if (source) {
-		move->e->fs->ops->file_close(source);
-	}
-	if (move->placed) {
-		dr_targets_done(move->e->targets, move->placed, move->st.size);
-		dr_layout_free(move->placed);
-		move->placed = NULL;
-	}
-	dr_layout_free(move->layout);
-	move->layout = NULL;
-	dr_buf_fini(&move->layout_bytes);
-}
-
-/* The file's outcome is certain: it is written down, and all that was held for the file is given back. */
-static void conclude(struct move *move, enum dr_class class, enum dr_step step, int error)
-{
-	struct dr_outcome *outcome = move->outcome;
-
-	outcome->class = class;
-	outcome->step = step;
-	outcome->error = error;
-	outcome->bytes = move->st.size ? move->st.size : move->file->size;
-	if (move->e->audit && !move->e->dry_run && class == DR_SUCCEEDED) {
-		struct dr_buf from dr_cleanup(dr_buf_fini) = { 0 },
-				   to dr_cleanup(dr_buf_fini) = { 0 };
-
-		if (move->layout) {
-			dr_layout_describe(move->layout, &from);
-		}
-		if (move->placed) {
-			dr_layout_describe(move->placed, &to);
-		}
-		dr_audit_moved(move->e->audit, move->file, outcome->bytes, dr_buf_cstr(&from),
-			dr_buf_cstr(&to));
-	} else if (move->e->audit && dr_class_is_leftover(class)) {
-		dr_audit_not_moved(move->e->audit, move->file, outcome);
-	}
-	end_move(move);
-}
-
-static void conclude_error(struct move *move, enum dr_step step, int error)
-{
-	conclude(move, dr_class_of(step, error), step, error);
-}
-
-static bool is_open(const struct move *move)
-{
-	return move->source != NULL;
-}
 
 /* Opens the directory of a file, or keeps the one in hand. */
 static int enter_dir(struct dr_evacuation *e, const struct dr_chunk_file *file)
@@ -123,7 +47,7 @@ static int enter_dir(struct dr_evacuation *e, const struct dr_chunk_file *file)
 	return e->dir_error;
 }
 
-static void note_sources(struct move *move)
+static void note_sources(struct dr_file_move *move)
 {
 	const struct dr_layout *layout = move->layout;
 	struct dr_outcome *outcome = move->outcome;
@@ -143,7 +67,7 @@ static void note_sources(struct move *move)
 	}
 }
 
-static int open_and_lease(struct move *move, enum dr_step *ret_step)
+static int open_and_lease(struct dr_file_move *move, enum dr_step *ret_step)
 {
 	const struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
@@ -167,7 +91,7 @@ static int open_and_lease(struct move *move, enum dr_step *ret_step)
  * Opens the file and takes its lease; waits a little for another mover, which will most likely have moved the file then (it has two
  * names, or it is on two queues). in_group: the other mover may be this very group, so it does not wait.
  */
-static int take(struct move *move, bool in_group, enum dr_step *ret_step)
+static int take(struct dr_file_move *move, bool in_group, enum dr_step *ret_step)
 {
 	uint64_t until = 0;
 	int r;
@@ -184,48 +108,97 @@ static int take(struct move *move, bool in_group, enum dr_step *ret_step)
 	return r;
 }
 
+/* The layout under the lease; what a mover that died has left of a mirrored file is mended first. */
+static int read_layout(struct dr_file_move *move, struct dr_layout_look *ret_look)
+{
+	const struct dr_fs_driver *ops = move->e->fs->ops;
+	struct dr_buf *bytes = &move->layout_bytes;
+
+	for (bool mended = false;; mended = true) {
+		dr_buf_clear(bytes);
+		int r = ops->file_layout(move->source, bytes);
+
+		if (r < 0) {
+			return r;
+		}
+		if (dr_layout_look(bytes->data, bytes->len, move->e->sources, ret_look) < 0) {
+			return -EBADMSG;
+		}
+		if (mended || move->e->dry_run || !ops->mirror_mend ||
+			!(ret_look->flags & DR_LAYOUT_MIRRORED)) {
+			return 0;
+		}
+		r = ops->mirror_mend(move->source);
+		if (r <= 0) {
+			return r;
+		}
+	}
+}
+
 /* Looks at the layout under the lease. @return 1 go on; 0 concluded */
-static int look_at_layout(struct move *move)
+static int look_at_layout(struct dr_file_move *move)
 {
 	const struct dr_fs_driver *ops = move->e->fs->ops;
 	struct dr_layout_look look = { 0 };
-	int r = ops->file_layout(move->source, &move->layout_bytes);
+	int r = read_layout(move, &look);
 
 	if (r == -ENODATA) {
-		conclude(move, DR_UNNEEDED, DR_STEP_LAYOUT, 0);
+		dr_file_move_conclude(move, DR_UNNEEDED, DR_STEP_LAYOUT, 0);
 		return 0;
-	}
-	if (r == 0) {
-		r = dr_layout_look(
-			move->layout_bytes.data, move->layout_bytes.len, move->e->sources, &look);
-		r = r < 0 ? -EBADMSG : 0;
 	}
 	if (r < 0) {
 		/* A driver may notice only now that the name is another file's. */
-		conclude_error(move, r == -ENOENT ? DR_STEP_OPEN : DR_STEP_LAYOUT, r);
+		dr_file_move_conclude_error(move, r == -ENOENT ? DR_STEP_OPEN : DR_STEP_LAYOUT, r);
 		return 0;
 	}
 	if (look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN)) {
-		conclude(move, DR_REFUSED, DR_STEP_LAYOUT, -EOPNOTSUPP);
+		dr_file_move_conclude(move, DR_REFUSED, DR_STEP_LAYOUT, -EOPNOTSUPP);
 		return 0;
 	}
 	if (!(look.flags & DR_LAYOUT_ON_SET)) {
 		r = ops->file_stat(move->source, &move->st);
-		conclude(move, move->e->again && r == 0 ? DR_SUCCEEDED : DR_UNNEEDED,
+		dr_file_move_conclude(move, move->e->again && r == 0 ? DR_SUCCEEDED : DR_UNNEEDED,
 			move->e->again ? DR_STEP_DONE : DR_STEP_LAYOUT, 0);
 		return 0;
 	}
 	r = dr_layout_decode(move->layout_bytes.data, move->layout_bytes.len, &move->layout);
 	if (r < 0) {
-		conclude_error(move, DR_STEP_LAYOUT, -EBADMSG);
+		dr_file_move_conclude_error(move, DR_STEP_LAYOUT, -EBADMSG);
 		return 0;
 	}
+	bool one_by_one = ops->mirror_replace && move->layout->mirror_count > 0;
+
+	move->mirror = one_by_one ? dr_layout_next_mirror_on(move->layout, move->e->sources) : 0;
 	note_sources(move);
 	for (uint32_t i = 0; i < move->outcome->n_osts; i++) {
 		if (dr_rangeset_has(move->e->aside, move->outcome->osts[i])) {
-			conclude(move, DR_FAILED, DR_STEP_ASIDE, -EIO);
+			dr_file_move_conclude(move, DR_FAILED, DR_STEP_ASIDE, -EIO);
 			return 0;
 		}
+	}
+	return 1;
+}
+
+/* Under the lease: what the file is. @return 1 it is to be moved; 0 concluded */
+static int examine(struct dr_file_move *move)
+{
+	const struct dr_fs_driver *ops = move->e->fs->ops;
+
+	if (look_at_layout(move) == 0) {
+		return 0;
+	}
+	int r = ops->file_stat(move->source, &move->st);
+
+	if (r == 0) {
+		r = ops->data_version(move->source, &move->st, &move->version);
+	}
+	if (r < 0) {
+		dr_file_move_conclude_error(move, r == -ENOENT ? DR_STEP_OPEN : DR_STEP_VERSION, r);
+		return 0;
+	}
+	if (move->st.immutable || move->st.append) {
+		dr_file_move_conclude(move, DR_REFUSED, DR_STEP_OPEN, -EPERM);
+		return 0;
 	}
 	return 1;
 }
@@ -234,7 +207,7 @@ static int look_at_layout(struct move *move)
  * Opens the file, takes its lease, and then, under it, looks at what it is. @return 1 it is to be moved; 0 its
  * outcome is certain; -EALREADY it is in this group already (in_group only), nothing was concluded
  */
-static int prepare(struct move *move, bool in_group)
+static int prepare(struct dr_file_move *move, bool in_group)
 {
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
@@ -244,7 +217,7 @@ static int prepare(struct move *move, bool in_group)
 	*move->outcome = (struct dr_outcome){ 0 };
 	r = r < 0 ? r : take(move, in_group, &step);
 	if (r == -EALREADY && in_group) {
-		end_move(move);
+		dr_file_move_end(move);
 		return -EALREADY;
 	}
 	if (r < 0) {
@@ -254,61 +227,45 @@ static int prepare(struct move *move, bool in_group)
 				&move->layout) == 0) {
 			note_sources(move);
 		}
-		conclude_error(move, step, r);
+		dr_file_move_conclude_error(move, step, r);
 		return 0;
 	}
-	if (look_at_layout(move) == 0) {
-		return 0;
-	}
-	r = ops->file_stat(move->source, &move->st);
-	if (r == 0) {
-		r = ops->data_version(move->source, &move->st, &move->version);
-	}
-	if (r < 0) {
-		conclude_error(move, r == -ENOENT ? DR_STEP_OPEN : DR_STEP_VERSION, r);
-		return 0;
-	}
-	if (move->st.immutable || move->st.append) {
-		conclude(move, DR_REFUSED, DR_STEP_OPEN, -EPERM);
-		return 0;
-	}
-	return 1;
+	return examine(move);
 }
 
 /* Chooses targets and makes the volatile there; an OST that refuses is avoided, and others are chosen. */
-static int make_volatile(struct move *move)
+static int make_volatile(struct dr_file_move *move)
 {
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
 
 	for (int i = 0; i < PLACE_TRIES; i++) {
 		uint32_t ost = UINT32_MAX;
-		int r = dr_targets_place(e->targets, move->layout, move->st.size, &move->placed);
+		int r = dr_targets_place(
+			e->targets, move->layout, move->mirror, move->st.size, &move->placed);
 
 		if (r < 0) {
-			conclude_error(move, DR_STEP_TARGET, r);
+			dr_file_move_conclude_error(move, DR_STEP_TARGET, r);
 			return 0;
 		}
 		if (e->dry_run) {
-			conclude(move, DR_SUCCEEDED, DR_STEP_DONE, 0);
+			dr_file_move_conclude(move, DR_SUCCEEDED, DR_STEP_DONE, 0);
 			return 0;
 		}
 		r = ops->vol_create(move->source, move->placed, &move->vol, &ost);
 		if (r == 0) {
 			return 1;
 		}
-		dr_targets_done(e->targets, move->placed, move->st.size);
-		dr_layout_free(move->placed);
-		move->placed = NULL;
+		dr_file_move_drop_vol(move);
 		bool ost_refuses = r == -ENOBUFS || r == -ENOSPC || r == -ENODEV;
 
 		if (!ost_refuses || ost == UINT32_MAX) {
-			conclude_error(move, DR_STEP_CREATE, r);
+			dr_file_move_conclude_error(move, DR_STEP_CREATE, r);
 			return 0;
 		}
 		dr_targets_avoid(e->targets, ost);
 	}
-	conclude_error(move, DR_STEP_CREATE, -ENOSPC);
+	dr_file_move_conclude_error(move, DR_STEP_CREATE, -ENOSPC);
 	return 0;
 }
 
@@ -323,11 +280,11 @@ static void tick_leases(void *ctx)
 	}
 	group->ticked_ns = now;
 	for (size_t i = 0; i < group->n; i++) {
-		struct move *move = &group->moves[i];
+		struct dr_file_move *move = &group->moves[i];
 
-		if (is_open(move) && move != group->in_hand &&
+		if (dr_file_move_is_open(move) && move != group->in_hand &&
 			move->e->fs->ops->lease_check(move->source) != 1) {
-			conclude(move, DR_BUSY, DR_STEP_COPY, -EBUSY);
+			dr_file_move_conclude(move, DR_BUSY, DR_STEP_COPY, -EBUSY);
 		}
 	}
 }
@@ -342,7 +299,7 @@ static int tick(void *ctx)
 }
 
 /* Fills the volatile. @return 1 filled; 0 concluded; -EINTR stopped, nothing was concluded */
-static int copy(struct group *group, struct move *move)
+static int copy(struct group *group, struct dr_file_move *move)
 {
 	struct dr_evacuation *e = move->e;
 
@@ -370,121 +327,67 @@ static int copy(struct group *group, struct move *move)
 			return 1;
 		}
 		if (r == -EINTR) {
-			end_move(move);
+			dr_file_move_end(move);
 			return r;
 		}
 		if (!writing || r == -ECANCELED || ost == UINT32_MAX) {
-			conclude_error(move, writing ? DR_STEP_WRITE : DR_STEP_COPY, r);
+			dr_file_move_conclude_error(
+				move, writing ? DR_STEP_WRITE : DR_STEP_COPY, r);
 			return 0;
 		}
 		/* A target filled up, or fails: all of the file goes elsewhere. */
 		dr_targets_avoid(e->targets, ost);
-		e->fs->ops->vol_close(move->vol);
-		move->vol = NULL;
-		dr_targets_done(e->targets, move->placed, move->st.size);
-		dr_layout_free(move->placed);
-		move->placed = NULL;
+		dr_file_move_drop_vol(move);
 	}
-	conclude_error(move, DR_STEP_WRITE, -ENOSPC);
+	dr_file_move_conclude_error(move, DR_STEP_WRITE, -ENOSPC);
 	return 0;
 }
 
-/* After an error of the swap, and after its success, the layout decides what happened. */
-static void conclude_by_layout(struct move *move, int swap_result)
+/* Moves the next mirror of a file of which one was moved. @return 1 its copy is made; 0 concluded */
+static int next_mirror(struct group *group, struct dr_file_move *move)
 {
-	struct dr_buf now dr_cleanup(dr_buf_fini) = { 0 };
-	struct dr_layout_look look = { 0 };
-	int r = move->e->fs->ops->file_layout(move->source, &now);
-
-	if (r == 0) {
-		r = dr_layout_look(now.data, now.len, move->e->sources, &look);
-	}
-	if (r == 0 && !(look.flags & DR_LAYOUT_ON_SET)) {
-		conclude(move, DR_SUCCEEDED, DR_STEP_DONE, 0);
-	} else if (swap_result < 0) {
-		conclude_error(move, DR_STEP_SWAP, swap_result);
-	} else {
-		conclude_error(move, DR_STEP_SWAP, r < 0 ? r : -EIO);
-	}
-}
-
-/* Proves that the copy is whole and on the disks, then swaps. */
-static void finish(struct move *move)
-{
-	struct dr_evacuation *e = move->e;
-	const struct dr_fs_driver *ops = e->fs->ops;
-	uint64_t size = 0, version = 0;
-	int r = e->fsync ? ops->vol_sync(move->vol) : 0;
+	dr_file_move_drop_vol(move);
+	dr_layout_free(move->layout);
+	move->layout = NULL;
+	int r = move->e->fs->ops->lease_take(move->source);
 
 	if (r < 0) {
-		conclude_error(move, DR_STEP_SYNC, r);
-		return;
+		dr_file_move_conclude_error(move, DR_STEP_LEASE, r);
+		return 0;
 	}
-	if (e->verify) {
-		const struct dr_copy job = {
-			.file = move->source,
-			.vol = move->vol,
-			.size = move->st.size,
-			.buffer = e->buffer,
-			.buffer_bytes = e->buffer_bytes,
-		};
-		r = dr_copy_verify(&job);
-		if (r < 0) {
-			conclude_error(move, DR_STEP_VERIFY, r);
-			return;
-		}
-	}
-	r = ops->vol_attrs(move->vol, move->source);
+	r = examine(move) ? copy(group, move) : 0;
 	if (r < 0) {
-		conclude_error(move, DR_STEP_ATTRS, r);
-		return;
+		/* Stopped: the mirrors that are left are moved when the file is tried again. */
+		dr_file_move_conclude(move, DR_CHANGED, DR_STEP_COPY, -EAGAIN);
+		return 0;
 	}
-	r = ops->vol_size(move->vol, &size);
-	if (r == 0 && size != move->st.size) {
-		r = -EIO;
-	}
-	if (r == 0) {
-		r = ops->data_version(move->source, NULL, &version);
-	}
-	if (r < 0) {
-		conclude_error(move, DR_STEP_VERSION, r);
-		return;
-	}
-	if (ops->lease_check(move->source) != 1) {
-		conclude(move, DR_BUSY, DR_STEP_SWAP, -EBUSY);
-		return;
-	}
-	if (version != move->version) {
-		conclude(move, DR_CHANGED, DR_STEP_VERSION, -EAGAIN);
-		return;
-	}
-	conclude_by_layout(move, ops->swap(move->source, move->vol, move->layout_bytes.data,
-					 move->layout_bytes.len));
+	return r;
 }
 
 static void finish_group(struct group *group)
 {
 	/* All data is sent on its way first; then each sync waits for what is nearly done. */
 	for (size_t i = 0; i < group->n && group->n > 1; i++) {
-		struct move *move = &group->moves[i];
+		struct dr_file_move *move = &group->moves[i];
 
-		if (is_open(move) && move->e->fsync && move->e->fs->ops->vol_flush(move->vol) < 0) {
+		if (dr_file_move_is_open(move) && move->e->fsync &&
+			move->e->fs->ops->vol_flush(move->vol) < 0) {
 			dr_log_limited(
 				60, DR_LOG_DEBUG, "flush-ahead-failed", "next=\"the sync tells\"");
 		}
 	}
 	for (size_t i = 0; i < group->n; i++) {
-		struct move *move = &group->moves[i];
+		struct dr_file_move *move = &group->moves[i];
 
 		group->in_hand = move;
 		tick_leases(group);
-		if (is_open(move)) {
-			finish(move);
+		while (dr_file_move_is_open(move) && dr_file_move_commit(move) > 0 &&
+			next_mirror(group, move) > 0) {
 		}
 	}
 }
 
-size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *files, size_t n,
+static size_t move_group(struct dr_evacuation *e, const struct dr_chunk_file *files, size_t n,
 	struct dr_outcome *outcomes)
 {
 	struct group
@@ -506,13 +409,13 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 			break;
 		}
 		const struct dr_chunk_file *file = &files[taken];
-		struct move *move = &group.moves[group.n];
+		struct dr_file_move *move = &group.moves[group.n];
 
 		if (group.n > 0 &&
 			(file->size > GROUP_FILE_BYTES || dr_now_ns() - started > group_ns)) {
 			break;
 		}
-		*move = (struct move){ .e = e, .file = file, .outcome = &outcomes[taken] };
+		*move = (struct dr_file_move){ .e = e, .file = file, .outcome = &outcomes[taken] };
 		int r = prepare(move, group.n > 0);
 
 		if (r == -EALREADY) {
@@ -550,6 +453,29 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 	}
 	finish_group(&group);
 	dr_fs_wait = (struct dr_fs_wait){ 0 };
+	return taken;
+}
+
+size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *files, size_t n,
+	struct dr_outcome *outcomes)
+{
+	size_t taken = move_group(e, files, n, outcomes);
+
+	for (size_t i = 0; i < taken; i++) {
+		const struct dr_outcome first = outcomes[i];
+
+		if (!dr_evacuation_tries_again(e, &first)) {
+			continue;
+		}
+		e->second_try = true;
+		if (move_group(e, &files[i], 1, &outcomes[i]) == 0) {
+			outcomes[i] = first; /* stopped */
+			if (e->audit) {
+				dr_audit_not_moved(e->audit, &files[i], &first);
+			}
+		}
+		e->second_try = false;
+	}
 	return taken;
 }
 

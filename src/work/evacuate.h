@@ -28,13 +28,21 @@ struct dr_evacuation {
 		stop; /* may be NULL; once set, a file in hand is put back untouched, not finished */
 	bool again; /* the files may have been moved by a holder that could not tell: off the sources is success */
 
-	/* private: the directory in hand */
+	/* private: the directory in hand; and whether files are tried once more, after a server had thrown us out */
+	bool second_try;
 	struct dr_dir *dir;
 	struct dr_buf dir_path;
 	int dir_error;
 };
 
 void dr_evacuation_fini(struct dr_evacuation *evacuation);
+
+/* A server that evicted this client takes it back with the next call, so what failed by that is tried again at once. */
+static inline bool dr_evacuation_tries_again(
+	const struct dr_evacuation *evacuation, const struct dr_outcome *outcome)
+{
+	return !evacuation->second_try && outcome->error == -ESHUTDOWN;
+}
 
 /*
  * Moves some of the first n files: small ones together, so that their data reaches the disks together,

@@ -290,10 +290,11 @@ static void add_in_flight(
 	}
 }
 
-int dr_targets_place(struct dr_targets *targets, const struct dr_layout *file, uint64_t size,
-	struct dr_layout **ret_layout)
+int dr_targets_place(struct dr_targets *targets, const struct dr_layout *file, uint32_t mirror,
+	uint64_t size, struct dr_layout **ret_layout)
 {
-	struct dr_layout *layout dr_cleanup(dr_layout_freep) = dr_layout_copy(file);
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) =
+		mirror ? dr_layout_mirror(file, mirror) : dr_layout_copy(file);
 	int r = dr_targets_refresh(targets);
 
 	(void)pthread_mutex_lock(&targets->lock);

@@ -29,7 +29,7 @@ bool dr_targets_is_source(const struct dr_targets *targets, uint32_t ost);
  * @error ENOSPC no target has room
  */
 dr_nodiscard int dr_targets_place(struct dr_targets *targets, const struct dr_layout *file,
-	uint64_t size, struct dr_layout **ret_layout);
+	uint32_t mirror, uint64_t size, struct dr_layout **ret_layout);
 /* The bytes of a placement have arrived, or never will. */
 void dr_targets_done(struct dr_targets *targets, const struct dr_layout *placed, uint64_t size);
 

@@ -7,59 +7,8 @@ import time
 import unittest
 
 import lustre
-from lustre import KIB, MIB, Campaign, Mount, content, facts, layout, leftovers, mirrors_verify, osts_of, sh, shape, write
-
-SOURCES = {0, 1}
-mount = None
-
-
-def setUpModule():
-    global mount
-    why = lustre.why_not()
-    if why:
-        raise unittest.SkipTest(why)
-    mount = Mount(os.environ['LUSTRE_DIR'])
-    if len(mount.osts) < 5:
-        raise unittest.SkipTest('five OSTs are needed')
-
-
-class Folder(unittest.TestCase):
-    def setUp(self):
-        self.dir = mount.mkdir()
-        self.addCleanup(self.remove)
-
-    def remove(self):
-        sh('chattr', '-R', '-ia', self.dir, check=False)
-        shutil.rmtree(self.dir)
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
-    def make(self, name, size, *stripe, seed=None):
-        """A file with this layout and random content."""
-        path = self.path(name)
-        if stripe:
-            sh('lfs', 'setstripe', *stripe, path)
-        write(path, content(size, seed or name))
-        return path
-
-    def evacuate(self, expect='completed', conf='', start=(), run=()):
-        with Campaign('0-1', self.dir, conf=conf, start=start) as campaign:
-            return campaign.run(*run, expect=expect)
-
-    def check_moved(self, paths, conf='', keeps_shape=True):
-        before = {p: (facts(p), shape(p)) for p in paths}
-        for p in paths:
-            self.assertTrue(osts_of(p) & SOURCES, f'{p} was on no source: {layout(p)}')
-        report = self.evacuate(conf=conf)
-        for p in paths:
-            self.assertFalse(osts_of(p) & SOURCES, f'{p} stays: {layout(p)}')
-            self.assertEqual(facts(p), before[p][0], p)
-            if keeps_shape:
-                self.assertEqual(shape(p), before[p][1], p)
-        found = sh('lfs', 'find', self.dir, '--ost', '0,1', '--type', 'f')
-        self.assertEqual(found, '', 'lfs find still finds files on the sources')
-        return report
+from folder import SOURCES, Folder
+from lustre import KIB, MIB, content, facts, layout, leftovers, mirrors_verify, osts_of, sh, write
 
 
 class Striped(Folder):
@@ -85,9 +34,9 @@ class Striped(Folder):
         self.assertEqual(len(layout(path)[0].osts), 5)
 
     def test_as_many_stripes_as_osts_become_overstriped(self):
-        path = self.make('f', 3 * MIB, '-c', str(len(mount.osts)), '-S', '64K')
+        path = self.make('f', 3 * MIB, '-c', str(len(self.mount.osts)), '-S', '64K')
         self.check_moved([path], keeps_shape=False)
-        self.assertEqual(len(layout(path)[0].osts), len(mount.osts))
+        self.assertEqual(len(layout(path)[0].osts), len(self.mount.osts))
 
     def test_without_an_object_or_a_layout(self):
         os.mknod(self.path('no-layout'), 0o644)
@@ -195,18 +144,18 @@ class Mirrored(Folder):
 class Pools(Folder):
     def setUp(self):
         super().setUp()
-        self.pool = f'{mount.fsname}.drvtest'
+        self.pool = f'{self.mount.fsname}.drvtest'
         code, out = sh('lctl', 'pool_new', self.pool, check=False)
         if code != 0:
             self.skipTest(f'no pool can be made from here: {out}')
         self.addCleanup(self.remove_pool)
         for ost in (0, 2, 3):
-            sh('lctl', 'pool_add', self.pool, mount.ost_name(ost))
+            sh('lctl', 'pool_add', self.pool, self.mount.ost_name(ost))
         lustre.until('the pool reaches the client', lambda: sh('lfs', 'pool_list', self.pool, check=False)[1].count('OST') == 3)
 
     def remove_pool(self):
         for ost in (0, 2, 3):
-            sh('lctl', 'pool_remove', self.pool, mount.ost_name(ost), check=False)
+            sh('lctl', 'pool_remove', self.pool, self.mount.ost_name(ost), check=False)
         sh('lctl', 'pool_destroy', self.pool, check=False)
 
     def test_new_objects_stay_in_the_pool(self):
@@ -219,7 +168,7 @@ class Pools(Folder):
     def test_a_pool_of_sources_only_is_told(self):
         path = self.make('f', 70 * KIB, '-c', '1', '-p', 'drvtest', '-o', '0')
         for ost in (2, 3):
-            sh('lctl', 'pool_remove', self.pool, mount.ost_name(ost))
+            sh('lctl', 'pool_remove', self.pool, self.mount.ost_name(ost))
         lustre.until('the pool shrinks', lambda: sh('lfs', 'pool_list', self.pool, check=False)[1].count('OST') == 1)
         before = facts(path)
         report = self.evacuate(expect='completed_with_leftovers')
@@ -247,7 +196,7 @@ class Attributes(Folder):
 
         def used():
             sh('sync')
-            text = sh('lfs', 'quota', '-q', '-p', '4243', mount.path)
+            text = sh('lfs', 'quota', '-q', '-p', '4243', self.mount.path)
             return int(text.split()[1].rstrip('*'))
         if lustre.until('quota counts', used, timeout=20) == 0:
             self.skipTest('project quota is not counted here')
