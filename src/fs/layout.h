@@ -53,6 +53,7 @@ char *dr_fid_format(const struct dr_fid *fid, char *buf);
 #define DR_COMP_INIT 0x10u
 #define DR_COMP_EXTENSION 0x40u
 #define DR_COMP_PARITY 0x80u
+#define DR_COMP_OF_MIRROR 0x2fu /* stale, preferred to read or write, offline, not to be synced */
 
 #define DR_LCM_FLR_MASK 0xbu
 #define DR_LCM_RDONLY 0x1u /* mirrored, all in sync */
@@ -129,6 +130,18 @@ static inline void dr_layout_freep(struct dr_layout **layout)
 }
 /* A deep copy, with room of its own. */
 struct dr_layout *dr_layout_copy(const struct dr_layout *layout);
+/*
+ * One mirror of a mirrored layout alone, to make a volatile file of: a composite of its components without ids, generations
+ * and times, and without the flags that say something of a mirror among others (DR_COMP_OF_MIRROR): whoever puts the mirror
+ * into a file gives it those that its user wished for. mirror: id >> 16 of its components.
+ * @return a new layout; NULL: no component is of that mirror
+ */
+struct dr_layout *dr_layout_mirror(const struct dr_layout *layout, uint32_t mirror);
+/*
+ * The first mirror with an object of an initialised component on the set, stale or not. @return its number; 0: there
+ * is none, or the layout is not mirrored
+ */
+uint32_t dr_layout_next_mirror_on(const struct dr_layout *layout, const struct dr_rangeset *set);
 /* A zeroed layout with n components; plain for kind PLAIN (n = 1). Objects by the next call. */
 struct dr_layout *dr_layout_new(enum dr_layout_kind kind, uint32_t n_comps);
 /* Gives a component n zeroed objects (owned by the layout), dropping what it had, room_bytes too. */

@@ -765,6 +765,94 @@ START_TEST(object_size__is_what_map_reaches)
 }
 END_TEST
 
+static struct dr_layout *vector_layout(
+	const struct vectors *vectors, const char *name, const char *form)
+{
+	for (size_t i = 0; i < vectors->n; i++) {
+		const struct vector *v = &vectors->v[i];
+		if (strcmp(v->name, name) == 0 && strcmp(v->form, form) == 0) {
+			return decode(v->bytes, v->len);
+		}
+	}
+	ck_abort_msg("no vector %s %s", name, form);
+	return NULL;
+}
+
+START_TEST(mirror__alone_is_a_plain_composite)
+{
+	struct vectors vectors = load();
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) =
+		vector_layout(&vectors, "flrdom", "ioctl");
+	struct dr_layout *first dr_cleanup(dr_layout_freep) = dr_layout_mirror(layout, 1);
+	struct dr_layout *second dr_cleanup(dr_layout_freep) = dr_layout_mirror(layout, 2);
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+	dump(first, &text);
+	dr_unit_text(&text,
+		"composite gen 0 flags 0 mirrors 0 tail 0\n"
+		"0 10 0-10000 gen 0 time 0 coding 5: v1 100 oi 200002341:17:0 0x65536 off 0 <> room 0\n"
+		"0 10 10000-ffffffffffffffff gen 0 time 0 coding 0: v1 1 oi 200002341:17:0 1x4194304 off 0 <> 2=300000401:707:0 room 0\n");
+	dr_buf_clear(&text);
+	dump(second, &text); /* stale no more */
+	dr_unit_text(&text,
+		"composite gen 0 flags 0 mirrors 0 tail 0\n"
+		"0 10 0-ffffffffffffffff gen 0 time 0 coding 0: v1 1 oi 200002341:17:0 1x4194304 off 0 <> 1=2c0000400:706:0 room 0\n");
+	/* It can be stored, and shares nothing. */
+	dr_buf_clear(&text);
+	dr_layout_encode(second, &text);
+	struct dr_layout *back dr_cleanup(dr_layout_freep) = decode(text.data, text.len);
+	ck_assert_uint_eq(back->n_comps, 1);
+	ck_assert_ptr_ne(second->comps[0].objects, layout->comps[2].objects);
+	vectors_fini(&vectors);
+}
+END_TEST
+
+START_TEST(mirror__that_a_layout_does_not_have_is_null)
+{
+	struct vectors vectors = load();
+	struct dr_layout *flr dr_cleanup(dr_layout_freep) =
+		vector_layout(&vectors, "flr", "lustre.lov");
+	struct dr_layout *plain dr_cleanup(dr_layout_freep) =
+		vector_layout(&vectors, "plain2", "lustre.lov");
+	struct dr_layout *foreign dr_cleanup(dr_layout_freep) =
+		vector_layout(&vectors, "fgn", "lustre.lov");
+	ck_assert_ptr_null(dr_layout_mirror(flr, 0));
+	ck_assert_ptr_null(dr_layout_mirror(flr, 3));
+	ck_assert_ptr_null(dr_layout_mirror(plain, 0));
+	ck_assert_ptr_null(dr_layout_mirror(foreign, 0));
+	vectors_fini(&vectors);
+}
+END_TEST
+
+static uint32_t next_mirror(const struct dr_layout *layout, const char *osts)
+{
+	struct dr_rangeset set dr_cleanup(dr_rangeset_fini) = { 0 };
+	ck_assert_int_eq(dr_rangeset_parse(osts, &set), 0);
+	return dr_layout_next_mirror_on(layout, &set);
+}
+
+START_TEST(next_mirror__is_the_first_with_an_object_on_the_set)
+{
+	struct vectors vectors = load();
+	struct dr_layout *flr dr_cleanup(dr_layout_freep) =
+		vector_layout(&vectors, "flrdom", "lustre.lov");
+	struct dr_layout *pfl dr_cleanup(dr_layout_freep) =
+		vector_layout(&vectors, "pfl", "lustre.lov");
+	ck_assert_uint_eq(next_mirror(flr, "0-5"), 1);
+	ck_assert_uint_eq(next_mirror(flr, "2"), 1);
+	ck_assert_uint_eq(next_mirror(flr, "1"), 2); /* stale, and on it all the same */
+	ck_assert_uint_eq(next_mirror(flr, "0,3-5"), 0);
+	/* A component that only names OSTs has no objects there. */
+	flr->comps[1].flags &= ~DR_COMP_INIT;
+	ck_assert_uint_eq(next_mirror(flr, "2"), 0);
+	ck_assert_uint_eq(next_mirror(flr, "1-2"), 2);
+	ck_assert_uint_eq(next_mirror(pfl, "0-5"), 0);
+	/* The last mirror that is left of several keeps its number, and is no mirror any more. */
+	flr->mirror_count = 0;
+	ck_assert_uint_eq(next_mirror(flr, "1"), 0);
+	vectors_fini(&vectors);
+}
+END_TEST
+
 DR_UNIT_MAIN("layout", decode__reads_every_vector, encode__gives_every_vector_back,
 	look__answers_for_every_kind_of_file, look__gives_the_fid_and_takes_no_set,
 	decode__takes_no_objects_from_a_released_file, decode__refuses_what_is_torn,
@@ -773,4 +861,6 @@ DR_UNIT_MAIN("layout", decode__reads_every_vector, encode__gives_every_vector_ba
 	decode__cuts_a_pool_at_its_first_nul, encode__keeps_every_field,
 	encode__zeroes_the_objects_of_what_becomes_released, copy__shares_nothing,
 	describe__is_one_short_line, map__goes_round_the_stripes_by_file_offset,
-	object_size__is_what_map_reaches)
+	object_size__is_what_map_reaches, mirror__alone_is_a_plain_composite,
+	mirror__that_a_layout_does_not_have_is_null,
+	next_mirror__is_the_first_with_an_object_on_the_set)
