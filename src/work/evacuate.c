@@ -16,6 +16,7 @@
 #define CALL_NS 500000000ull   /* after which no further file is taken */
 #define FLUSH_BYTES (8u << 20) /* of a large file: its sync then waits for little */
 #define PLACE_TRIES 64
+#define POOL_TRIES 3
 #define OTHER_MOVER_NS 2000000000ull
 
 /* One file on its way. */
@@ -264,15 +265,26 @@ static int prepare(struct move *move, bool in_group)
 	return 1;
 }
 
+static bool names_pool(const struct dr_layout *layout)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		if (layout->comps[c].pool[0]) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Chooses targets and makes the volatile there; an OST that refuses is avoided, and others are chosen. */
 static int make_volatile(struct move *move)
 {
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
+	int pool_tries = names_pool(move->layout) ? POOL_TRIES : 0;
 
 	for (int i = 0; i < PLACE_TRIES; i++) {
 		uint32_t ost = UINT32_MAX;
-		int r = dr_targets_place(e->targets, move->layout, move->st.size, &move->placed);
+		int r = dr_targets_place(e->targets, move->layout, 0, move->st.size, &move->placed);
 
 		if (r < 0) {
 			conclude_error(move, DR_STEP_TARGET, r);
@@ -289,6 +301,12 @@ static int make_volatile(struct move *move)
 		dr_targets_done(e->targets, move->placed, move->st.size);
 		dr_layout_free(move->placed);
 		move->placed = NULL;
+		if (r == -EINVAL && pool_tries > 0) {
+			/* An OST may have left its pool since the pool was looked up. */
+			dr_targets_forget_pools(e->targets);
+			pool_tries--;
+			continue;
+		}
 		bool ost_refuses = r == -ENOBUFS || r == -ENOSPC || r == -ENODEV;
 
 		if (!ost_refuses || ost == UINT32_MAX) {
