@@ -9,6 +9,7 @@ local OSTS = P .. 'osts'         -- hash: files:I, bytes:I moved off source I; r
 local REASONS = P .. 'reasons'   -- hash: class/step/errno -> files, as they were settled
 local WORKERS = P .. 'workers'   -- hash: process -> JSON
 local BEATS = P .. 'beats'       -- zset: process by the server's time of its last heartbeat, ms
+local FLIGHT = P .. 'flight'     -- hash: process -> what it has on its way, "OST:bytes,..." (work/flight.h)
 local LEFT = P .. 'left'         -- hash: number -> packed chunk of leftovers
 local LEFTFIDS = P .. 'leftfids' -- set: FIDs that are leftovers
 local DONEFIDS = P .. 'donefids' -- set: FIDs that were leftovers and were resolved in this round

@@ -8,6 +8,6 @@ if redis.call('EXISTS', LEADER) == 1 or redis.call('ZCARD', BEATS) > 0 then
   return { 0, redis.call('HGET', META, 'leader') or '' }
 end
 wipe()
-redis.call('UNLINK', META, WORKERS, BEATS)
+redis.call('UNLINK', META, WORKERS, BEATS, FLIGHT)
 redis.call('SREM', CAMPAIGNS, ARGV[3])
 return { 1 }

@@ -16,5 +16,6 @@ elseif last and last >= tonumber(ARGV[3]) then
 end
 redis.call('HSET', META, 'epoch', ARGV[3], 'leader', ARGV[5], 'scan_hold', 0)
 new_clock()
-redis.call('DEL', WORKERS, BEATS)
+redis.call('DEL', WORKERS, BEATS, FLIGHT)
+redis.call('HDEL', META, 'flight')
 return { redis.call('HGET', META, 'state') }

@@ -39,6 +39,7 @@ for i = 3, #ARGV do silent[#silent + 1] = ARGV[i] end
 for _, p in ipairs(silent) do
   redis.call('ZREM', BEATS, p)
   redis.call('HDEL', WORKERS, p)
+  redis.call('HDEL', FLIGHT, p)
 end
 for _, p in ipairs(redis.call('ZRANGE', BEATS, 0, -1)) do names[p] = 1 end
 local r = { n }

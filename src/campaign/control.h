@@ -25,7 +25,7 @@ bool dr_state_is_final(const char *state);
 /*
  * The status of a campaign as one JSON object, from one atomic snapshot:
  * campaign kind state reason leader epoch dry_run round osts paths[] created_ms started_ms finished_ms elapsed_seconds
- * workers[]{id host pid threads{scan move} current[]{worker path}}
+ * workers[]{id host pid threads{scan move} in_flight_bytes others_in_flight_bytes current[]{worker path}}
  * progress{discovered succeeded unneeded skipped failed gone pending in_progress bytes_succeeded bytes_discovered bytes_done,
  *          busy changed refused no_space failed_other new}
  * scan{pending active entries directories errors} rates{files_per_sec bytes_per_sec scanned_per_sec} eta_seconds (null: unknown)

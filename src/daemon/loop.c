@@ -139,31 +139,54 @@ static void add_current(void *ctx, const char *worker, const char *path)
 static char *record(struct dr_daemon *daemon)
 {
 	json_t *current = json_array();
+	uint64_t own = 0, others = 0;
 
 	if (daemon->work) {
 		dr_work_current(daemon->work, add_current, current);
+		dr_work_flight_bytes(daemon->work, &own, &others);
 	}
-	json_t *json = json_pack("{s:s,s:s,s:i,s:I,s:{s:I,s:I},s:i,s:o}", "id", daemon->process,
-		"host", daemon->host, "pid", (int)getpid(), "started_ms",
+	json_t *json = json_pack("{s:s,s:s,s:i,s:I,s:{s:I,s:I},s:i,s:I,s:I,s:o}", "id",
+		daemon->process, "host", daemon->host, "pid", (int)getpid(), "started_ms",
 		(json_int_t)daemon->started_ms, "threads", "scan",
 		(json_int_t)daemon->options.scan_workers, "move",
 		(json_int_t)daemon->options.migration_workers, "metrics_port",
-		(int)daemon->metrics_port, "current", current);
+		(int)daemon->metrics_port, "in_flight_bytes", (json_int_t)own,
+		"others_in_flight_bytes", (json_int_t)others, "current", current);
 	char *text = json_dumps(json, JSON_COMPACT);
 
 	json_decref(json);
 	return text ? text : dr_xstrdup("{}");
 }
 
-int dr_daemon_greet(struct dr_daemon *daemon)
+static int send_beat(struct dr_daemon *daemon, bool leave, redisReply **ret_reply)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
-	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
-	char *text dr_cleanup(dr_freep) = record(daemon);
+	struct dr_buf flight dr_cleanup(dr_buf_fini) = { 0 };
+	char *text dr_cleanup(dr_freep) = leave ? dr_xstrdup("") : record(daemon);
 
+	dr_work_tell_flight(daemon->work, &flight);
 	dr_args_str(&args, daemon->process);
 	dr_args_str(&args, text);
-	return dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
+	dr_args_bytes(&args, flight.data, flight.len);
+	return dr_store_run(daemon->store, &dr_script_beat, &args, false, ret_reply);
+}
+
+int dr_daemon_greet(struct dr_daemon *daemon)
+{
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+
+	return send_beat(daemon, false, &reply);
+}
+
+static void hear_flight(struct dr_daemon *daemon, const redisReply *reply)
+{
+	size_t len = 0;
+	const char *sum = dr_reply_str(reply, 4, &len);
+
+	if (dr_work_hear_flight(daemon->work, sum, len, (uint64_t)dr_reply_int(reply, 5)) < 0) {
+		dr_log_limited(60, DR_LOG_WARNING, "flight-not-read",
+			"bytes=%zu next=\"goes on with what was heard before\"", len);
+	}
 }
 
 /* The queue's answer to a heartbeat: what the campaign's mode and state are. */
@@ -219,15 +242,11 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 
 static int beat(struct dr_daemon *daemon, bool leave)
 {
-	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
-	char *text dr_cleanup(dr_freep) = leave ? dr_xstrdup("") : record(daemon);
-
-	dr_args_str(&args, daemon->process);
-	dr_args_str(&args, text);
-	int r = dr_store_run(daemon->store, &dr_script_beat, &args, false, &reply);
+	int r = send_beat(daemon, leave, &reply);
 
 	if (r == 0 && !leave) {
+		hear_flight(daemon, reply);
 		hear(daemon, reply);
 	}
 	return r;

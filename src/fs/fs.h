@@ -182,7 +182,8 @@ struct dr_fs_driver {
 	 * component on the OST that the layout names (object FIDs are ignored). It vanishes with its
 	 * objects when it is closed, or its process dies, unless it was swapped.
 	 * @error ENOBUFS an OST is closed to new objects; ENOSPC an OST is full; ENODEV an OST is
-	 *        down; EINVAL an index that does not exist, a layout that is not one;
+	 *        down; EINVAL an index that does not exist or is not in the component's pool, a
+	 *        layout that is not one;
 	 *        EOPNOTSUPP the file system made another layout than this one.
 	 *        *ret_ost then names the OST (or stays untouched).
 	 */

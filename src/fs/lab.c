@@ -129,6 +129,11 @@ static int lab_ost_settle(struct dr_fs *fs, uint32_t ost, uint64_t *ret_objects)
 	return dr_lab_settle(lab_of(fs), ost, ret_objects);
 }
 
+static int lab_pool_osts(struct dr_fs *fs, const char *pool, struct dr_rangeset *osts)
+{
+	return dr_lab_pool_get(lab_of(fs), pool, osts);
+}
+
 /* ---- directories ---- */
 
 static int lab_dir_open(struct dr_fs *fs, const void *path, size_t len, struct dr_dir **ret_dir)
@@ -475,6 +480,7 @@ const struct dr_fs_driver dr_fs_lab = {
 	.identity = lab_identity,
 	.osts = lab_osts,
 	.ost_settle = lab_ost_settle,
+	.pool_osts = lab_pool_osts,
 	.dir_open = lab_dir_open,
 	.dir_close = lab_dir_close,
 	.dir_read = lab_dir_read,

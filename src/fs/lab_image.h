@@ -18,6 +18,7 @@
  *   DIR/layouts/        layouts too large for an xattr
  *   DIR/journal/        one file per process that has the lab open: its volatile files
  *   DIR/archive/        the data of released files, named by FID (the HSM back end)
+ *   DIR/pools/NAME      the OSTs of a pool, as "0-3,7" or an index on each line; made with the first pool
  *
  * A regular file of the name space with a layout is a stub:
  *  - its size is the file's size; its owner, mode, links and times are the file's;
@@ -146,6 +147,16 @@ dr_nodiscard int dr_lab_each_object(
 /* Takes bytes of an OST's space, or gives them back. @error ENOSPC */
 dr_nodiscard int dr_lab_charge(struct dr_lab *lab, uint32_t ost, int64_t bytes);
 void dr_lab_osts(struct dr_lab *lab, struct dr_ost *ret_osts /* n_osts */);
+
+/* What a pool may be called: up to DR_POOL_MAX letters, digits, '-', '_' and '.', which does not come first. */
+bool dr_lab_pool_name_ok(const char *name);
+/* The OSTs of a pool, into *osts (replaced; untouched on an error). @error ENOENT no such pool; EBADMSG its file is garbage */
+dr_nodiscard int dr_lab_pool_get(struct dr_lab *lab, const char *name, struct dr_rangeset *osts);
+/* Makes a pool, or gives it other OSTs. @error EINVAL no name of a pool */
+dr_nodiscard int dr_lab_pool_set(
+	struct dr_lab *lab, const char *name, const struct dr_rangeset *osts);
+/* @error ENOENT no such pool */
+dr_nodiscard int dr_lab_pool_remove(struct dr_lab *lab, const char *name);
 
 /*
  * Makes a file of the lab from data: used by import and fill. The stub is created at dirfd/name, objects by

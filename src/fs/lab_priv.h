@@ -116,6 +116,15 @@ dr_nodiscard int dr_lab_slot_name_path(struct dr_lab *lab, struct dr_lab_slot *s
 void dr_lab_slot_state(struct dr_lab_slot *slot, enum dr_lab_slot_state state);
 void dr_lab_slot_give(struct dr_lab *lab, struct dr_lab_slot *slot);
 
+/* ---- lab_pool.c ---- */
+
+/*
+ * What a metadata server refuses: an object outside of the pool that its component names. A pool that does not exist, or
+ * has no OST, binds nothing. @error EINVAL *ret_ost is that OST
+ */
+dr_nodiscard int dr_lab_pool_check(
+	struct dr_lab *lab, const struct dr_layout *layout, uint32_t *ret_ost);
+
 /* ---- lab_io.c: bytes of a file by its layout ---- */
 
 struct dr_lab_obj {

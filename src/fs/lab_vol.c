@@ -102,6 +102,7 @@ int dr_lab_vol_create(struct dr_file *base, const struct dr_layout *layout, stru
 	}
 	struct dr_layout *own dr_cleanup(dr_layout_freep) = dr_layout_copy(layout);
 	r = dr_lab_layout_finish(file->lab, own, &file->fid, ret_ost);
+	r = r < 0 ? r : dr_lab_pool_check(file->lab, own, ret_ost);
 	r = r < 0 ? r : check_dom(file, own);
 	if (r < 0) {
 		return r;

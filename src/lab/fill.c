@@ -4,6 +4,7 @@
 #include "lab/args.h"
 #include "lab/commands.h"
 #include "lab/mold.h"
+#include "lab/pool.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -26,6 +27,7 @@ struct fill_args {
 	const char *dir;
 	bool has_size;
 	uint64_t n_files, n_dirs, min, max, seed;
+	const char *pool;
 };
 
 static const struct argp_option fill_options[] = {
@@ -33,6 +35,8 @@ static const struct argp_option fill_options[] = {
 	{ "size", 's', "MIN-MAX", 0,
 		"Their sizes, by chance, such as 4K-64K; 4K alone is exactly that", 0 },
 	{ "dirs", 'd', "N", 0, "Over how many directories (default: one for each 1000 files)", 0 },
+	{ "pool", 'p', "NAME", 0, "A pool that all layouts name, and whose OSTs the objects lie on",
+		0 },
 	{ "seed", 'S', "N", 0, "Decides sizes, content and OSTs (default 0)", 0 },
 	{ "help", 'h', NULL, 0, "Print this", -1 },
 	{ 0 },
@@ -72,6 +76,8 @@ static error_t fill_parse(int key, char *arg, struct argp_state *state)
 		return parse_size_range(state, arg, args);
 	case 'd':
 		return dr_args_u64(state, "--dirs", arg, 1, DIRS_MAX, &args->n_dirs);
+	case 'p':
+		return dr_pool_parse(state, arg, &args->pool);
 	case 'S':
 		return dr_args_u64(state, "--seed", arg, 0, UINT64_MAX, &args->seed);
 	case ARGP_KEY_ARG:
@@ -257,7 +263,7 @@ static int filler_init(struct filler *filler, struct fill *fill)
 		return -errno;
 	}
 	filler->chunk = dr_xcalloc(CHUNK / sizeof(uint64_t), sizeof(uint64_t));
-	dr_mold_place_init(&filler->place, fill->lab);
+	dr_mold_place_init(&filler->place, fill->lab, &fill->mold);
 	return 0;
 }
 
@@ -343,11 +349,14 @@ int dr_cmd_fill(int argc, char **argv)
 		return r;
 	}
 	fill.lab = lab;
-	fill.units_per_dir = (args.n_files / args.n_dirs + 1 + FILES_PER_UNIT - 1) / FILES_PER_UNIT;
-	if (make_dirs(&fill) < 0) {
-		return DR_EXIT_FAILED;
+	fill.mold.pool = args.pool;
+	r = dr_pool_look_up(lab, &fill.mold);
+	if (r != DR_EXIT_OK) {
+		return r;
 	}
-	r = run_fill(&fill);
+	fill.units_per_dir = (args.n_files / args.n_dirs + 1 + FILES_PER_UNIT - 1) / FILES_PER_UNIT;
+	r = make_dirs(&fill) < 0 ? DR_EXIT_FAILED : run_fill(&fill);
+	dr_rangeset_fini(&fill.mold.pool_osts);
 	if (r == DR_EXIT_OK) {
 		(void)printf("made %ju files, %s, in %ju directories\n", (uintmax_t)args.n_files,
 			dr_text_bytes(bytes, sizeof(bytes), atomic_load(&fill.bytes)),

@@ -4,6 +4,7 @@
 #include "lab/args.h"
 #include "lab/commands.h"
 #include "lab/mold.h"
+#include "lab/pool.h"
 #include "lab/tree.h"
 
 #include <dirent.h>
@@ -103,6 +104,8 @@ static const struct argp_option import_options[] = {
 		0 },
 	{ "stripe-size", 'S', "SIZE", 0, "A multiple of 64K (default 4M)", 0 },
 	{ "layout", 'l', "KIND", 0, "plain (default), pfl, or mixed: kinds by chance", 0 },
+	{ "pool", 'p', "NAME", 0, "A pool that all layouts name, and whose OSTs the objects lie on",
+		0 },
 	{ "seed", 's', "N", 0, "Decides what is left to chance (default 0)", 0 },
 	{ "help", 'h', NULL, 0, "Print this", -1 },
 	{ 0 },
@@ -166,6 +169,8 @@ static error_t import_parse(int key, char *arg, struct argp_state *state)
 		return parse_stripe_size(state, arg, &args->mold.stripe_size);
 	case 'l':
 		return parse_kind(state, arg, &args->mold.kind);
+	case 'p':
+		return dr_pool_parse(state, arg, &args->mold.pool);
 	case 's':
 		return dr_args_u64(state, "--seed", arg, 0, UINT64_MAX, &args->mold.seed);
 	case ARGP_KEY_ARG:
@@ -264,7 +269,7 @@ static int run_import(
 		dr_say("cannot open the name space: %m");
 		return DR_EXIT_FAILED;
 	}
-	dr_mold_place_init(&import.place, lab);
+	dr_mold_place_init(&import.place, lab, mold);
 	if (import.place.n > 0) {
 		import.place.at = mold->seed % import.place.n;
 	}
@@ -309,5 +314,8 @@ int dr_cmd_import(int argc, char **argv)
 		dr_say("the tree and the lab lie one in the other; nothing was imported");
 		return DR_EXIT_USAGE;
 	}
-	return run_import(lab, &args.mold, tree, &tree_fd);
+	r = dr_pool_look_up(lab, &args.mold);
+	r = r == DR_EXIT_OK ? run_import(lab, &args.mold, tree, &tree_fd) : r;
+	dr_rangeset_fini(&args.mold.pool_osts);
+	return r;
 }

@@ -153,7 +153,7 @@ static struct dr_layout *make_mixed(
 	return layout;
 }
 
-struct dr_layout *dr_mold_layout(
+static struct dr_layout *make_kind(
 	const struct dr_mold *mold, uint64_t size, uint64_t random, uint32_t n_osts)
 {
 	uint32_t wide = mold->stripe_count == DR_MOLD_ALL_STRIPES ? min_u32(n_osts, DR_STRIPE_MAX)
@@ -172,6 +172,30 @@ struct dr_layout *dr_mold_layout(
 	}
 }
 
+static void name_pool(struct dr_layout *layout, const char *pool)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		struct dr_layout_comp *comp = &layout->comps[c];
+
+		if (!(comp->pattern & DR_PATTERN_MDT)) {
+			comp->magic = DR_LOV_MAGIC_V3;
+			memset(comp->pool, 0, sizeof(comp->pool));
+			memcpy(comp->pool, pool, strnlen(pool, DR_POOL_MAX));
+		}
+	}
+}
+
+struct dr_layout *dr_mold_layout(
+	const struct dr_mold *mold, uint64_t size, uint64_t random, uint32_t n_osts)
+{
+	struct dr_layout *layout = make_kind(mold, size, random, n_osts);
+
+	if (mold->pool) {
+		name_pool(layout, mold->pool);
+	}
+	return layout;
+}
+
 static bool takes_objects(const struct dr_ost *ost)
 {
 	return !(ost->state &
@@ -188,7 +212,8 @@ static int compare_avail(const void *a, const void *b)
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-static void place_init(struct dr_mold_place *place, struct dr_lab *lab, bool by_space)
+static void place_init(
+	struct dr_mold_place *place, struct dr_lab *lab, const struct dr_mold *mold, bool by_space)
 {
 	dr_cleanup(dr_freep) struct dr_ost *osts = dr_xcalloc(lab->n_osts, sizeof(*osts));
 
@@ -198,15 +223,18 @@ static void place_init(struct dr_mold_place *place, struct dr_lab *lab, bool by_
 		qsort(osts, lab->n_osts, sizeof(*osts), compare_avail);
 	}
 	for (uint32_t i = 0; i < lab->n_osts; i++) {
-		if (takes_objects(&osts[i])) {
+		bool allowed = mold->pool_osts.count == 0 ||
+			       dr_rangeset_has(&mold->pool_osts, osts[i].index);
+
+		if (allowed && takes_objects(&osts[i])) {
 			place->osts[place->n++] = osts[i].index;
 		}
 	}
 }
 
-void dr_mold_place_init(struct dr_mold_place *place, struct dr_lab *lab)
+void dr_mold_place_init(struct dr_mold_place *place, struct dr_lab *lab, const struct dr_mold *mold)
 {
-	place_init(place, lab, false);
+	place_init(place, lab, mold, false);
 }
 
 void dr_mold_place_fini(struct dr_mold_place *place)
@@ -252,7 +280,7 @@ int dr_mold_file_make(struct dr_lab *lab, const struct dr_mold *mold, struct dr_
 	if (r != -ENOSPC && r != -ENOBUFS && r != -ENODEV) {
 		return r;
 	}
-	place_init(&other, lab, true);
+	place_init(&other, lab, mold, true);
 	r = make_at(lab, mold, &other, file, ret_fd);
 	dr_mold_place_fini(&other);
 	return r;

@@ -14,8 +14,10 @@ enum dr_mold_kind { DR_MOLD_PLAIN, DR_MOLD_PFL, DR_MOLD_MIXED };
 
 struct dr_mold {
 	enum dr_mold_kind kind;
-	int stripe_count;     /* 0: the kind's own; DR_MOLD_ALL_STRIPES */
-	uint32_t stripe_size; /* bytes, a multiple of DR_STRIPE_ALIGN; 0: the kind's own */
+	int stripe_count;             /* 0: the kind's own; DR_MOLD_ALL_STRIPES */
+	uint32_t stripe_size;         /* bytes, a multiple of DR_STRIPE_ALIGN; 0: the kind's own */
+	const char *pool;             /* that all components name, lent; NULL: none */
+	struct dr_rangeset pool_osts; /* where objects go then; empty: anywhere */
 	uint64_t seed;
 };
 
@@ -39,8 +41,9 @@ struct dr_mold_place {
 	uint64_t at;    /* where the next object goes, modulo n */
 };
 
-/* @return 0, also when no OST takes new objects (n is 0 then) */
-void dr_mold_place_init(struct dr_mold_place *place, struct dr_lab *lab);
+/* n is 0 when no OST takes new objects. */
+void dr_mold_place_init(
+	struct dr_mold_place *place, struct dr_lab *lab, const struct dr_mold *mold);
 void dr_mold_place_fini(struct dr_mold_place *place);
 
 /* The template for a file of this size and this random number, on n_osts targets. The caller frees it. */

@@ -16,6 +16,7 @@
 #define CALL_NS 500000000ull   /* after which no further file is taken */
 #define FLUSH_BYTES (8u << 20) /* of a large file: its sync then waits for little */
 #define PLACE_TRIES 64
+#define POOL_TRIES 3
 #define OTHER_MOVER_NS 2000000000ull
 
 struct group {
@@ -233,11 +234,22 @@ static int prepare(struct dr_file_move *move, bool in_group)
 	return examine(move);
 }
 
+static bool names_pool(const struct dr_layout *layout)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		if (layout->comps[c].pool[0]) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Chooses targets and makes the volatile there; an OST that refuses is avoided, and others are chosen. */
 static int make_volatile(struct dr_file_move *move)
 {
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
+	int pool_tries = names_pool(move->layout) ? POOL_TRIES : 0;
 
 	for (int i = 0; i < PLACE_TRIES; i++) {
 		uint32_t ost = UINT32_MAX;
@@ -257,6 +269,12 @@ static int make_volatile(struct dr_file_move *move)
 			return 1;
 		}
 		dr_file_move_drop_vol(move);
+		if (r == -EINVAL && pool_tries > 0) {
+			/* An OST may have left its pool since the pool was looked up. */
+			dr_targets_forget_pools(e->targets);
+			pool_tries--;
+			continue;
+		}
 		bool ost_refuses = r == -ENOBUFS || r == -ENOSPC || r == -ENODEV;
 
 		if (!ost_refuses || ost == UINT32_MAX) {

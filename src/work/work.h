@@ -37,6 +37,17 @@ void dr_work_free(struct dr_work *work); /* after dr_work_stop(); takes NULL */
 
 /* Keeps what the threads hold; to be called every claim_timeout / 3. One thread at a time. */
 dr_nodiscard int dr_work_refresh(struct dr_work *work, struct dr_store *store);
+/*
+ * What the process has on its way to each OST is told with each heartbeat, and the answer tells the sum of all processes', with
+ * its number; see dr_targets_tell_flight(). work may be NULL: then nothing is on its way.
+ */
+void dr_work_tell_flight(struct dr_work *work, struct dr_buf *out);
+/* @error EBADMSG garbage, of which nothing counts */
+dr_nodiscard int dr_work_hear_flight(
+	struct dr_work *work, const char *sum, size_t len, uint64_t number);
+/* Bytes on their way from this process, and from the others as far as was heard. */
+void dr_work_flight_bytes(
+	struct dr_work *work, uint64_t *ret_own_bytes, uint64_t *ret_others_bytes);
 /* Idle workers look for jobs at once. */
 void dr_work_wake(struct dr_work *work);
 /* The campaign was paused or is over: files in hand are finished, jobs given back. */

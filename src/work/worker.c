@@ -238,6 +238,23 @@ int dr_work_refresh(struct dr_work *work, struct dr_store *store)
 	return dr_claim_refresh(&work->claims, store);
 }
 
+void dr_work_tell_flight(struct dr_work *work, struct dr_buf *out)
+{
+	if (work) {
+		dr_targets_tell_flight(work->targets, out);
+	}
+}
+
+int dr_work_hear_flight(struct dr_work *work, const char *sum, size_t len, uint64_t number)
+{
+	return work ? dr_targets_hear_flight(work->targets, sum, len, number) : 0;
+}
+
+void dr_work_flight_bytes(struct dr_work *work, uint64_t *ret_own_bytes, uint64_t *ret_others_bytes)
+{
+	dr_targets_flight_bytes(work->targets, ret_own_bytes, ret_others_bytes);
+}
+
 void dr_work_wake(struct dr_work *work)
 {
 	(void)pthread_mutex_lock(&work->lock);

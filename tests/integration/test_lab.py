@@ -522,6 +522,51 @@ def test_import__again_after_a_kill_says_what_to_do(new, tree):
     assert used(new) == before
 
 
+# ---- pools ----
+
+def layouts(path):
+    return [os.getxattr(p, 'user.lov') for p in sorted((path / 'ns').rglob('*')) if p.is_file()]
+
+
+def test_pool__is_made_changed_and_removed(new):
+    lab('pool', new, 'fast', '0,2-3')
+    file = new / 'pools' / 'fast'
+    assert file.read_text() == '0,2-3\n'
+    lab('pool', new, 'fast', '1')
+    assert file.read_text() == '1\n'
+    lab('pool', new, 'fifteen-letters', '0')
+    lab('pool', new, 'fast', '--remove')
+    assert not file.exists()
+    lab('check', new)
+
+
+@pytest.mark.parametrize('text', ['1-2\n', '1\n2\n', '1\n2', ' 2 , 1 \n\n'])
+def test_pool__may_be_written_by_hand(new, text):
+    (new / 'pools').mkdir()
+    (new / 'pools' / 'mine').write_text(text)
+    lab('fill', new, '--files', '20', '--size', '4K', '--pool', 'mine')
+    assert [o['objects'] for o in df(new)['osts']] == [0, 10, 10, 0]
+    assert all(b'mine\0' in layout for layout in layouts(new))
+    lab('check', new)
+
+
+def test_pool__of_garbage_is_refused(new):
+    (new / 'pools').mkdir()
+    (new / 'pools' / 'mine').write_text('1 2\n')
+    refused('fill', new, '--files', '20', '--size', '4K', '--pool', 'mine')
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_import__into_a_pool(new, tree, tmp_path, layout):
+    lab('pool', new, 'two', '1,3')
+    lab('import', new, tree, '--layout', layout, '--pool', 'two', '--seed', '5')
+    objects = [o['objects'] for o in df(new)['osts']]
+    assert objects[0] == objects[2] == 0 and objects[1] and objects[3]
+    lab('check', new)
+    lab('export', new, tmp_path / 'out')
+    same(tree, tmp_path / 'out')
+
+
 # ---- bad arguments ----
 
 @pytest.mark.parametrize('args', [
@@ -572,6 +617,25 @@ def test_import__again_after_a_kill_says_what_to_do(new, tree):
     ['set', 'lab', '--ost', '0', '--state', 'odd'],
     ['set', 'lab', '--ost', '0', '--state', 'up', '--latency-ms', '3'],
     ['set', 'lab', '--ost', '0', '--state', 'slow', '--bandwidth', '0'],
+    ['import', 'lab', 'full', '--pool', 'none'],
+    ['import', 'lab', 'full', '--pool', '../up'],
+    ['import', 'lab', 'full', '--pool'],
+    ['fill', 'lab', '--files', '3', '--size', '4K', '--pool', 'none'],
+    ['pool', 'lab'],
+    ['pool', 'lab', 'fast'],
+    ['pool', 'lab', 'fast', '4'],
+    ['pool', 'lab', 'fast', '3-1'],
+    ['pool', 'lab', 'fast', ''],
+    ['pool', 'lab', '', '1'],
+    ['pool', 'lab', '.x', '1'],
+    ['pool', 'lab', 'a/b', '1'],
+    ['pool', 'lab', 'new\nline', '1'],
+    ['pool', 'lab', 'sixteen-letters!', '1'],
+    ['pool', 'lab', 'sixteen-letters-', '1'],
+    ['pool', 'lab', 'fast', '--remove'],
+    ['pool', 'lab', 'fast', '1', '--remove'],
+    ['pool', 'lab', 'fast', '1', '2'],
+    ['pool', 'full', 'fast', '1'],
     ['release', 'lab'],
 ])
 def test_bad_arguments__get_one_line_and_change_nothing(tmp_path, monkeypatch, args):
@@ -588,7 +652,7 @@ def test_bad_arguments__get_one_line_and_change_nothing(tmp_path, monkeypatch, a
 def test_help__lists_every_command():
     for args in ([], ['--help']):
         out = lab(*args).stdout.decode()
-        for name in ('create', 'import', 'fill', 'df', 'digest', 'export', 'check', 'set', 'release'):
+        for name in ('create', 'import', 'fill', 'df', 'digest', 'export', 'check', 'set', 'pool', 'release'):
             assert f'\n  {name} ' in out
             assert 'Usage: drover-lab ' + name in lab(name, '--help').stdout.decode()
     assert lab('--version').stdout.startswith(b'drover-lab ')
