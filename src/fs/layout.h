@@ -50,7 +50,10 @@ char *dr_fid_format(const struct dr_fid *fid, char *buf);
 #define DR_PATTERN_F_RELEASED 0x80000000u
 
 #define DR_COMP_STALE 0x1u
+#define DR_COMP_PREFER_READ 0x2u
+#define DR_COMP_PREFER_WRITE 0x4u
 #define DR_COMP_INIT 0x10u
+#define DR_COMP_NOSYNC 0x20u
 #define DR_COMP_EXTENSION 0x40u
 #define DR_COMP_PARITY 0x80u
 #define DR_COMP_OF_MIRROR 0x2fu /* stale, preferred to read or write, offline, not to be synced */

@@ -183,6 +183,65 @@ static int split(struct dr_lustre_file *file, uint32_t mirror)
 	return end_lease(file, &lease);
 }
 
+static void put_flag(struct dr_buf *entries, uint32_t id, uint32_t flag)
+{
+	static const uint8_t nothing[40] = { 0 };
+
+	dr_buf_put_u32(entries, id);
+	dr_buf_put_u32(entries, flag);
+	dr_buf_put(entries, nothing, sizeof(nothing)); /* the rest of struct lov_comp_md_entry_v1 */
+}
+
+/*
+ * Gives the components of a new mirror what somebody had set on those of the old one: which mirror is preferred, which is not
+ * synced by itself. As `lfs setstripe --comp-set` does: the value of lustre.lov.set.flags is a struct lov_comp_md_v1 with one flag an entry.
+ */
+static void give_flags(
+	struct dr_lustre_file *file, const struct dr_layout *layout, uint32_t old, uint32_t fresh)
+{
+	static const uint32_t flags[] = { DR_COMP_PREFER_READ, DR_COMP_PREFER_WRITE,
+		DR_COMP_NOSYNC };
+	struct dr_buf entries dr_cleanup(dr_buf_fini) = { 0 };
+	struct dr_buf value dr_cleanup(dr_buf_fini) = { 0 };
+	uint16_t n = 0;
+
+	for (uint32_t a = 0; a < layout->n_comps; a++) {
+		for (uint32_t b = 0; b < layout->n_comps; b++) {
+			const struct dr_layout_comp *from = &layout->comps[a],
+						    *to = &layout->comps[b];
+
+			if (from->id >> 16 != old || to->id >> 16 != fresh ||
+				from->start != to->start) {
+				continue;
+			}
+			for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+				if (from->flags & flags[i]) {
+					put_flag(&entries, to->id, flags[i]);
+					n++;
+				}
+			}
+		}
+	}
+	if (n == 0) {
+		return;
+	}
+	dr_buf_put_u32(&value, DR_LOV_MAGIC_COMP_V1);
+	dr_buf_put_u32(&value, (uint32_t)(32 + entries.len));
+	dr_buf_put_u32(&value, 0);
+	dr_buf_put_u16(&value, 0);
+	dr_buf_put_u16(&value, n);
+	dr_buf_put_u64(&value, 0);
+	dr_buf_put_u64(&value, 0);
+	dr_buf_put(&value, entries.data, entries.len);
+	if (fsetxattr(file->fd, DR_LUSTRE_LAYOUT_XATTR ".set.flags", value.data, value.len, 0) <
+		0) {
+		dr_log_limited(10, DR_LOG_WARNING, "mirror-flags-lost",
+			"fid=0x%" PRIx64 ":0x%" PRIx32
+			" error=%s next=\"the mirror moves without them\"",
+			file->fid.seq, file->fid.oid, strerrorname_np(errno));
+	}
+}
+
 /* The lease once more. Who opened the file for writing in between may be done soon. */
 static int retake(struct dr_lustre_file *file)
 {
@@ -212,6 +271,9 @@ static int conclude(struct dr_lustre_file *file, const struct note *note)
 	uint32_t goes = !fresh || !old_is_there ? 0 : is_stale(layout, fresh) ? fresh : note->old;
 
 	if (goes) {
+		if (goes == note->old) {
+			give_flags(file, layout, note->old, fresh);
+		}
 		r = split(file, goes);
 		if (r < 0) {
 			return r;
