@@ -129,6 +129,11 @@ static int lab_ost_settle(struct dr_fs *fs, uint32_t ost, uint64_t *ret_objects)
 	return dr_lab_settle(lab_of(fs), ost, ret_objects);
 }
 
+static int lab_fid_path(struct dr_fs *fs, const struct dr_fid *fid, struct dr_buf *out)
+{
+	return dr_lab_fid_path(lab_of(fs), fid, out);
+}
+
 /* ---- directories ---- */
 
 static int lab_dir_open(struct dr_fs *fs, const void *path, size_t len, struct dr_dir **ret_dir)
@@ -475,6 +480,7 @@ const struct dr_fs_driver dr_fs_lab = {
 	.identity = lab_identity,
 	.osts = lab_osts,
 	.ost_settle = lab_ost_settle,
+	.fid_path = lab_fid_path,
 	.dir_open = lab_dir_open,
 	.dir_close = lab_dir_close,
 	.dir_read = lab_dir_read,
