@@ -1,5 +1,6 @@
 -- What a scanner found, and where it goes on. ARGV: epoch, consumer, id, deliveries, sequence number,
 -- last (1: the job is done), progress, entries, directories, new (1: found files are only reported),
+-- candidates of the list: looked at, on the sources, gone, excluded, below the scan paths,
 -- number of errors, errors..., number of chunks, (files, bytes, payload)..., frontiers...
 -- Returns {1, scan jobs pending, files pending, hungry scanners, state} or {0}: the claim is lost.
 local who, id = ARGV[2], ARGV[3]
@@ -10,7 +11,7 @@ local at_seq = tonumber(redis.call('HGET', key, id .. ':seq') or 0)
 -- A server that took over from another may have lost the settle before this one: then all since is found again.
 if seq > at_seq + 1 then return { 0 } end
 if seq > at_seq then
-  local at = 11
+  local at = 16
   local n_errors = tonumber(ARGV[at])
   -- A settle that queues files may be refused when memory is full; one that only frees must not be.
   if ARGV[at + n_errors + 1] == '0' then open_gate() end
@@ -43,6 +44,9 @@ if seq > at_seq then
   for i = at, #ARGV do add_frontier(ARGV[i]) end
   ledger('entries', tonumber(ARGV[8]))
   ledger('directories', tonumber(ARGV[9]))
+  for i, name in ipairs({ 'listed', 'listed_on_sources', 'listed_gone', 'listed_excluded', 'listed_below_paths' }) do
+    ledger(name, tonumber(ARGV[10 + i]))
+  end
   if ARGV[6] == '1' then
     redis.call('XACK', stream('scan'), GROUP, id)
     redis.call('XDEL', stream('scan'), id)

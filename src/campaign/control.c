@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "campaign/chunk.h"
-#include "campaign/frontier.h"
 #include "store/scripts.h"
 
 #include <inttypes.h>
@@ -101,6 +100,22 @@ static json_t *scan_json(const redisReply *ledger, const redisReply *errors)
 	}
 	(void)json_object_set_new(scan, "error_list", list);
 	return scan;
+}
+
+/* How far the first scan of the list is; null without a list. */
+static json_t *list_json(const redisReply *ledger, const struct dr_spec *spec)
+{
+	json_t *list = spec->n_candidates > 0 ? json_object() : json_null();
+
+	if (spec->n_candidates > 0) {
+		set_int(list, "candidates", (json_int_t)spec->n_candidates);
+		set_int(list, "looked_at", hash_int(ledger, "listed"));
+		set_int(list, "on_sources", hash_int(ledger, "listed_on_sources"));
+		set_int(list, "gone", hash_int(ledger, "listed_gone"));
+		set_int(list, "excluded", hash_int(ledger, "listed_excluded"));
+		set_int(list, "below_paths", hash_int(ledger, "listed_below_paths"));
+	}
+	return list;
 }
 
 static json_t *workers_json(const redisReply *workers)
@@ -242,6 +257,7 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 	(void)json_object_set_new(status, "workers", workers_json(part(reply, 4)));
 	(void)json_object_set_new(status, "progress", progress_json(ledger));
 	(void)json_object_set_new(status, "scan", scan_json(ledger, part(reply, 9)));
+	(void)json_object_set_new(status, "list", list_json(ledger, spec));
 	put_rates(status, hash_get(meta, "rates"));
 	if (dr_state_is_final(json_string_value(json_object_get(status, "state")))) {
 		set_int(status, "eta_seconds", 0);
@@ -430,57 +446,6 @@ char *dr_control_prefix(const struct dr_spec *spec)
 	return dr_xasprintf("drover:%s:", spec->name);
 }
 
-void dr_control_put_frontiers(
-	const struct dr_spec *spec, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs)
-{
-	struct dr_buf *bufs =
-		dr_xcalloc(spec->n_scan_paths ? spec->n_scan_paths : 1, sizeof(*bufs));
-
-	for (size_t i = 0; i < spec->n_scan_paths; i++) {
-		struct dr_frontier frontier = { .round = round };
-
-		dr_frontier_push(&frontier, spec->scan_paths[i].bytes, spec->scan_paths[i].len, 0);
-		dr_frontier_encode(&frontier, 0, 1, &bufs[i]);
-		dr_frontier_fini(&frontier);
-		dr_args_bytes(args, bufs[i].data, bufs[i].len);
-	}
-	*ret_bufs = bufs;
-}
-
-void dr_control_free_frontiers(const struct dr_spec *spec, struct dr_buf *bufs)
-{
-	for (size_t i = 0; i < spec->n_scan_paths; i++) {
-		dr_buf_fini(&bufs[i]);
-	}
-	free(bufs);
-}
-
-/* A script that takes one word and the scan paths. */
-static int begin(struct dr_store *store, const struct dr_spec *spec, struct dr_script *script,
-	const char *word)
-{
-	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
-	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
-	struct dr_buf *bufs;
-
-	dr_args_str(&args, word);
-	dr_control_put_frontiers(spec, 0, &args, &bufs);
-	int r = dr_store_run(store, script, &args, false, &reply);
-
-	dr_control_free_frontiers(spec, bufs);
-	return r;
-}
-
-int dr_control_prime(struct dr_store *store, const struct dr_spec *spec, bool dry_run)
-{
-	return begin(store, spec, &dr_script_prime, dry_run ? "1" : "0");
-}
-
-int dr_control_reprime(struct dr_store *store, const struct dr_spec *spec)
-{
-	return begin(store, spec, &dr_script_reprime, spec->id);
-}
-
 /* A store with a link of its own, which lives as long as the process: for commands, which are short. */
 int dr_control_connect(
 	const struct dr_folder *folder, const struct dr_spec *spec, struct dr_store **ret_store)
@@ -537,6 +502,7 @@ static json_t *status_created(const struct dr_spec *spec)
 	(void)json_object_set_new(status, "workers", json_array());
 	(void)json_object_set_new(status, "progress", progress_json(NULL));
 	(void)json_object_set_new(status, "scan", scan_json(NULL, NULL));
+	(void)json_object_set_new(status, "list", list_json(NULL, spec));
 	put_rates(status, NULL);
 	(void)json_object_set_new(
 		status, "retries", json_pack("{s:i,s:n}", "scheduled", 0, "next_seconds"));

@@ -28,6 +28,7 @@ bool dr_state_is_final(const char *state);
  * workers[]{id host pid threads{scan move} in_flight_bytes others_in_flight_bytes current[]{worker path}}
  * progress{discovered succeeded unneeded skipped failed gone pending in_progress bytes_succeeded bytes_discovered bytes_done,
  *          busy changed refused no_space failed_other new}
+ * list{candidates looked_at on_sources gone excluded below_paths}: of the first scan, null without a list
  * scan{pending active entries directories errors} rates{files_per_sec bytes_per_sec scanned_per_sec} eta_seconds (null: unknown)
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
  * targets: sources[]{ost files_moved bytes_moved}   reasons[]{class step error files}
@@ -42,11 +43,11 @@ dr_nodiscard int dr_control_resume(struct dr_store *store);
 dr_nodiscard int dr_control_fail(struct dr_store *store, const char *reason);
 /* The prefix of the campaign's keys, malloc'ed. */
 char *dr_control_prefix(const struct dr_spec *spec);
-/* Starts a campaign that was never started: puts its scan paths into the queue. */
+/* Starts a campaign that was never started: puts its scan paths and its list into the queue. */
 dr_nodiscard int dr_control_prime(struct dr_store *store, const struct dr_spec *spec, bool dry_run);
-/* Forgets all counts and jobs, and begins with the scan paths again. What workers hold is refused at their next settle. */
+/* Forgets all counts and jobs, and begins with the scan paths and the list again. What workers hold is refused at their next settle. */
 dr_nodiscard int dr_control_reprime(struct dr_store *store, const struct dr_spec *spec);
-/* The scan paths as frontiers of a round, appended to the arguments; free with dr_control_free_frontiers() after the call. */
+/* The scan paths and the list as frontiers of a round, appended to the arguments; free with dr_control_free_frontiers() after the call. */
 void dr_control_put_frontiers(
 	const struct dr_spec *spec, uint64_t round, struct dr_args *args, struct dr_buf **ret_bufs);
 void dr_control_free_frontiers(const struct dr_spec *spec, struct dr_buf *bufs);

@@ -76,38 +76,6 @@ static int rename_new(int base_fd, const char *from, const char *to)
 	return errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
 }
 
-static int create_in(int base_fd, const struct dr_spec *spec)
-{
-	char hidden[sizeof ".new-" + 16];
-	uint64_t word;
-	int r;
-
-	if (getrandom(&word, sizeof word, 0) != sizeof word) {
-		return -EIO;
-	}
-	(void)snprintf(hidden, sizeof hidden, ".new-%016llx", (unsigned long long)word);
-	if (mkdirat(base_fd, hidden, 0755) < 0) {
-		return -errno;
-	}
-	dr_cleanup(dr_fd_closep) int fd =
-		openat(base_fd, hidden, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 ? -errno : fill_folder(fd, spec);
-	if (r >= 0 && fsync(fd) < 0) {
-		r = -errno;
-	}
-	if (r >= 0) {
-		r = rename_new(base_fd, hidden, spec->name);
-	}
-	if (r < 0) {
-		/* Best effort: the error that counts is the first one. */
-		if (dr_remove_tree(base_fd, hidden) < 0) {
-			(void)unlinkat(base_fd, hidden, AT_REMOVEDIR);
-		}
-		return r;
-	}
-	return fsync(base_fd) < 0 ? -errno : 0;
-}
-
 /* The length of the longest part of the path that exists; 0 when not even the first does. */
 static size_t existing_part(const char *path)
 {
@@ -153,24 +121,89 @@ static void remove_made(const char *path, size_t keep)
 	}
 }
 
+void dr_folder_abandon(struct dr_new_folder *folder)
+{
+	if (!folder->base_path) {
+		return;
+	}
+	if (folder->hidden[0]) {
+		/* Best effort: the error that counts is the one before. */
+		if (dr_remove_tree(folder->base_fd, folder->hidden) < 0) {
+			(void)unlinkat(folder->base_fd, folder->hidden, AT_REMOVEDIR);
+		}
+	}
+	dr_fd_closep(&folder->fd);
+	dr_fd_closep(&folder->base_fd);
+	remove_made(folder->base_path, folder->base_len);
+	free(folder->base_path);
+	*folder = (struct dr_new_folder){ .base_fd = -EBADF, .fd = -EBADF };
+}
+
+static int make_hidden(struct dr_new_folder *folder)
+{
+	uint64_t word;
+
+	folder->base_fd = open(folder->base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder->base_fd < 0) {
+		return -errno;
+	}
+	if (getrandom(&word, sizeof word, 0) != sizeof word) {
+		return -EIO;
+	}
+	dr_cleanup(dr_freep) char *hidden = dr_xasprintf(".new-%016llx", (unsigned long long)word);
+	if (mkdirat(folder->base_fd, hidden, 0755) < 0) {
+		return -errno;
+	}
+	(void)snprintf(folder->hidden, sizeof folder->hidden, "%s", hidden);
+	folder->fd = openat(folder->base_fd, hidden, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return folder->fd < 0 ? -errno : 0;
+}
+
+int dr_folder_begin(const char *base_path, struct dr_new_folder *ret_folder)
+{
+	struct dr_new_folder folder = {
+		.base_path = dr_xstrdup(base_path),
+		.base_len = existing_part(base_path),
+		.base_fd = -EBADF,
+		.fd = -EBADF,
+	};
+	int r = dr_mkdirs(base_path, 0755);
+
+	r = r < 0 ? r : make_hidden(&folder);
+	if (r < 0) {
+		dr_folder_abandon(&folder);
+		return r;
+	}
+	*ret_folder = folder;
+	return 0;
+}
+
+int dr_folder_commit(struct dr_new_folder *folder, const struct dr_spec *spec)
+{
+	int r = dr_spec_name_ok(spec->name) ? fill_folder(folder->fd, spec) : -EINVAL;
+
+	if (r >= 0 && fsync(folder->fd) < 0) {
+		r = -errno;
+	}
+	if (r >= 0) {
+		r = rename_new(folder->base_fd, folder->hidden, spec->name);
+	}
+	if (r >= 0) {
+		/* From here on it is a campaign. */
+		folder->hidden[0] = '\0';
+		folder->base_len = strlen(folder->base_path);
+		r = fsync(folder->base_fd) < 0 ? -errno : 0;
+	}
+	dr_folder_abandon(folder);
+	return r < 0 ? r : 0;
+}
+
 int dr_folder_create(const char *base_path, const struct dr_spec *spec)
 {
-	size_t keep = existing_part(base_path);
-	int r;
+	struct dr_new_folder folder;
+	int r = dr_spec_name_ok(spec->name) ? dr_folder_begin(base_path, &folder) : -EINVAL;
 
-	if (!dr_spec_name_ok(spec->name)) {
-		return -EINVAL;
-	}
-	r = dr_mkdirs(base_path, 0755);
-	if (r >= 0) {
-		dr_cleanup(dr_fd_closep) int fd =
-			open(base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = fd < 0 ? -errno : create_in(fd, spec);
-	}
-	if (r < 0) {
-		remove_made(base_path, keep);
-	}
-	return r;
+	return r < 0 ? r : dr_folder_commit(&folder, spec);
 }
 
 int dr_folder_spec(const struct dr_folder *folder, struct dr_spec **ret_spec)

@@ -9,6 +9,7 @@
  * A campaign's folder, base_path/NAME/. All hosts share it; where the site's own server has the queue, each host may have
  * its own, with campaign.json and logs/ in it:
  *   campaign.json   the spec
+ *   candidates      the list of candidates, when there is one, see campaign/candidates.h
  *   leader.lock     held by the leader and its server; never unlinked. leader.lock.N after the Nth take-over
  *   leader.info     JSON: host, pid, address, port, epoch, version; replaced atomically
  *   secret          password of the running server, mode 0600
@@ -30,6 +31,24 @@ struct dr_folder {
 dr_nodiscard int dr_folder_open(
 	const char *base_path, const char *name, struct dr_folder *ret_folder);
 void dr_folder_fini(struct dr_folder *folder);
+/*
+ * A folder in the making: hidden in base_path, until it becomes that of a campaign. What a campaign brings along is written into it by
+ * its descriptor. A process that is killed meanwhile leaves it there, as .new-WORD.
+ */
+struct dr_new_folder {
+	char *base_path;
+	size_t base_len; /* of what was there of base_path before */
+	int base_fd, fd;
+	char hidden[32];
+};
+dr_nodiscard int dr_folder_begin(const char *base_path, struct dr_new_folder *ret_folder);
+/*
+ * Gives it spec and name, with all that lies in it on the disk. Ends it in any case: after an error nothing is left.
+ * @error EEXIST a campaign of this name exists
+ */
+dr_nodiscard int dr_folder_commit(struct dr_new_folder *folder, const struct dr_spec *spec);
+/* Removes it, and of base_path what was made for it. Does nothing after a commit, or of zeroed memory. */
+void dr_folder_abandon(struct dr_new_folder *folder);
 /*
  * Makes the folder with its spec, whole or not at all.
  * @error EEXIST a campaign of this name exists

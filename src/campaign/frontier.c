@@ -36,6 +36,12 @@ void dr_frontier_push(struct dr_frontier *frontier, const void *path, size_t len
 	};
 }
 
+void dr_frontier_push_list(struct dr_frontier *frontier, uint64_t position, uint64_t to)
+{
+	dr_frontier_push(frontier, "", 0, position);
+	frontier->dirs[frontier->n - 1].list_to = to;
+}
+
 void dr_frontier_pop(struct dr_frontier *frontier)
 {
 	free(frontier->dirs[--frontier->n].path);
@@ -50,6 +56,32 @@ void dr_frontier_drop(struct dr_frontier *frontier, size_t n)
 	memmove(frontier->dirs, frontier->dirs + n, frontier->n * sizeof(*frontier->dirs));
 }
 
+static void encode_list(const struct dr_frontier_dir *dir, struct dr_buf *out)
+{
+	struct dr_buf mark dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_buf_put_u8(&mark, '\0');
+	dr_buf_put_varint(&mark, dir->list_to);
+	dr_buf_put_varint(out, 0);
+	dr_buf_put_blob(out, mark.data, mark.len);
+	dr_buf_put_varint(out, dir->position);
+}
+
+/* @return whether the bytes are a range of the list */
+static bool decode_list(
+	const uint8_t *mark, size_t len, uint64_t position, struct dr_frontier *frontier)
+{
+	struct dr_cur cur = dr_cur_of(mark, len);
+	uint8_t nul = dr_cur_u8(&cur);
+	uint64_t to = dr_cur_varint(&cur);
+
+	if (cur.bad || nul != '\0' || dr_cur_left(&cur) > 0 || to == 0 || position > to) {
+		return false;
+	}
+	dr_frontier_push_list(frontier, position, to);
+	return true;
+}
+
 void dr_frontier_encode(
 	const struct dr_frontier *frontier, size_t from, size_t to, struct dr_buf *out)
 {
@@ -62,6 +94,11 @@ void dr_frontier_encode(
 		const struct dr_frontier_dir *dir = &frontier->dirs[i];
 		size_t shared = 0;
 
+		if (dir->list_to > 0) {
+			encode_list(dir, out);
+			last = NULL;
+			continue;
+		}
 		while (last && shared < last->len && shared < dir->len &&
 			last->path[shared] == dir->path[shared]) {
 			shared++;
@@ -93,6 +130,10 @@ int dr_frontier_decode(const void *bytes, size_t len, struct dr_frontier *fronti
 		const uint8_t *rest = dr_cur_blob(&cur, &rest_len);
 		uint64_t position = dr_cur_varint(&cur);
 
+		if (!cur.bad && shared == 0 && decode_list(rest, rest_len, position, &made)) {
+			path.len = 0;
+			continue;
+		}
 		if (cur.bad || shared > path.len || memchr(rest, '\0', rest_len)) {
 			cur.bad = true;
 			break;

@@ -8,8 +8,10 @@
  * A scan job: directories still to be read, each with the position to go on from. A stack: the last
  * directory is read next, so that it stays small whatever the tree's size.
  *
+ * In a directory's place there may be a range of the campaign's list of candidates (campaign/candidates.h).
+ *
  * Bytes: version, varint round, varint directories, then per directory varint of path bytes shared with the one
- * before, rest of the path: blob, varint position.
+ * before, rest of the path: blob, varint position. For a range the path is a NUL, which no path holds, and the varint of its end.
  */
 #define DR_FRONTIER_DIRS_MAX 1000000
 
@@ -20,6 +22,8 @@ struct dr_frontier_dir {
 	char *path; /* relative to the file system's root; NUL-terminated; owned */
 	size_t len;
 	uint64_t position;
+	uint64_t
+		list_to; /* 0: a directory; else the range [position, list_to) of the list, and the path is "" */
 };
 
 struct dr_frontier {
@@ -32,6 +36,8 @@ void dr_frontier_fini(struct dr_frontier *frontier);
 /* Copies the path. */
 void dr_frontier_push(
 	struct dr_frontier *frontier, const void *path, size_t len, uint64_t position);
+/* A range of the list, to > 0. */
+void dr_frontier_push_list(struct dr_frontier *frontier, uint64_t position, uint64_t to);
 /* Drops the last one. */
 void dr_frontier_pop(struct dr_frontier *frontier);
 /* Appends the directories [from, to) as a job. */

@@ -44,6 +44,7 @@ static void results_clear(struct dr_scan_results *results)
 	dr_buf_clear(&results->errors);
 	results->n_chunks = results->n_frontiers = results->n_errors = 0;
 	results->entries = results->directories = 0;
+	results->listed = (struct dr_listed){ 0 };
 }
 
 void dr_scan_results_fini(struct dr_scan_results *results)
@@ -96,6 +97,11 @@ int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool l
 	dr_args_u64(&args, results->entries);
 	dr_args_u64(&args, results->directories);
 	dr_args_str(&args, report_only ? "1" : "0");
+	dr_args_u64(&args, results->listed.looked_at);
+	dr_args_u64(&args, results->listed.on_sources);
+	dr_args_u64(&args, results->listed.gone);
+	dr_args_u64(&args, results->listed.excluded);
+	dr_args_u64(&args, results->listed.below_paths);
 	dr_args_u64(&args, results->n_errors);
 	put_list(&args, &results->errors);
 	put_chunks(&args, results);

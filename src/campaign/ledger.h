@@ -11,6 +11,15 @@
  * discovered = succeeded + unneeded + busy + changed + refused + no_space + failed + gone + pending + in_progress.
  */
 
+/* What came of the candidates of a list. */
+struct dr_listed {
+	uint64_t looked_at;   /* all of them */
+	uint64_t on_sources;  /* queued */
+	uint64_t gone;        /* the name leads to nothing */
+	uint64_t excluded;    /* by the campaign */
+	uint64_t below_paths; /* left to the scan of the scan paths */
+};
+
 /* What a scanner found since it settled last. Zeroed memory is nothing. */
 struct dr_scan_results {
 	struct dr_buf chunks; /* per chunk: u64 files, u64 bytes, u64 length, payload */
@@ -20,6 +29,7 @@ struct dr_scan_results {
 	struct dr_buf errors; /* per directory that could not be read: u64 length, text */
 	size_t n_errors;
 	uint64_t entries, directories;
+	struct dr_listed listed; /* in the first scan only, or they would count again in each */
 };
 
 /* How the queue stands after a settle. */

@@ -78,6 +78,11 @@ json_t *dr_spec_to_json(const struct dr_spec *spec)
 	json_object_set_new(json, "osts", json_string(spec->osts_text));
 	json_object_set_new(
 		json, "scan_paths", paths_to_json(spec->scan_paths, spec->n_scan_paths));
+	if (spec->n_candidates > 0) {
+		json_object_set_new(json, "from_list",
+			json_pack("{s:I, s:I}", "candidates", (json_int_t)spec->n_candidates,
+				"bytes", (json_int_t)spec->candidates_bytes));
+	}
 	json_object_set_new(json, "exclude_paths", paths_to_json(spec->excludes, spec->n_excludes));
 	json_object_set_new(
 		json, "exclude_names", paths_to_json(spec->exclude_names, spec->n_exclude_names));
@@ -109,8 +114,7 @@ static int bytes_from_json(const json_t *json, char **ret_bytes, size_t *ret_len
 	return 0;
 }
 
-/* Whether the path has the form that the rest of the program relies on: a/b/c, no dots, or "". */
-static bool path_is_normal(const char *path)
+bool dr_path_is_normal(const char *path)
 {
 	if (!*path) {
 		return true;
@@ -144,7 +148,7 @@ static int paths_from_json(const json_t *json, struct dr_path **ret_paths, size_
 			return r;
 		}
 		*ret_n = i + 1;
-		if (!path_is_normal(path->bytes)) {
+		if (!dr_path_is_normal(path->bytes)) {
 			return -EBADMSG;
 		}
 	}
@@ -159,6 +163,25 @@ static int text_from_json(const json_t *json, char **ret_text)
 		return -EBADMSG;
 	}
 	*ret_text = dr_xstrdup(text);
+	return 0;
+}
+
+/* A campaign without a list has no such key. */
+static int list_from_json(const json_t *json, struct dr_spec *spec)
+{
+	const json_t *candidates = json_object_get(json, "candidates");
+	const json_t *bytes = json_object_get(json, "bytes");
+
+	if (!json) {
+		return 0;
+	}
+	if (!json_is_integer(candidates) || json_integer_value(candidates) <= 0 ||
+		!json_is_integer(bytes) ||
+		json_integer_value(bytes) < json_integer_value(candidates)) {
+		return -EBADMSG;
+	}
+	spec->n_candidates = (uint64_t)json_integer_value(candidates);
+	spec->candidates_bytes = (uint64_t)json_integer_value(bytes);
 	return 0;
 }
 
@@ -193,6 +216,7 @@ int dr_spec_from_json(const json_t *json, struct dr_spec **ret_spec)
 	}
 	if (paths_from_json(json_object_get(json, "scan_paths"), &spec->scan_paths,
 		    &spec->n_scan_paths) < 0 ||
+		list_from_json(json_object_get(json, "from_list"), spec) < 0 ||
 		paths_from_json(json_object_get(json, "exclude_paths"), &spec->excludes,
 			&spec->n_excludes) < 0 ||
 		paths_from_json(json_object_get(json, "exclude_names"), &spec->exclude_names,
@@ -200,7 +224,8 @@ int dr_spec_from_json(const json_t *json, struct dr_spec **ret_spec)
 		return -EBADMSG;
 	}
 	if (!dr_spec_name_ok(spec->name) || !*spec->id || spec->fs_root[0] != '/' ||
-		spec->n_scan_paths == 0 || dr_rangeset_parse(spec->osts_text, &spec->osts) < 0) {
+		(spec->n_scan_paths == 0 && spec->n_candidates == 0) ||
+		dr_rangeset_parse(spec->osts_text, &spec->osts) < 0) {
 		return -EBADMSG;
 	}
 	*ret_spec = spec;

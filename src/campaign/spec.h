@@ -27,7 +27,9 @@ struct dr_spec {
 	struct dr_rangeset osts;
 	char *osts_text;
 	struct dr_path *scan_paths; /* relative to fs_root; none lies below another */
-	size_t n_scan_paths;
+	size_t n_scan_paths;        /* 0 only with a list */
+	/* The list of candidates, see campaign/candidates.h: how many, and the file's length; 0: there is none. */
+	uint64_t n_candidates, candidates_bytes;
 	struct dr_path *excludes; /* relative to fs_root */
 	size_t n_excludes;
 	struct dr_path *exclude_names; /* "a" or "a/b": these components at any depth */
@@ -45,6 +47,8 @@ static inline void dr_spec_freep(struct dr_spec **spec)
 json_t *dr_spec_to_json(const struct dr_spec *spec);
 /* @error EBADMSG something is missing or of the wrong type */
 dr_nodiscard int dr_spec_from_json(const json_t *json, struct dr_spec **ret_spec);
+/* Whether the path has the form that the rest of the program relies on: a/b/c, no dots, or "". */
+bool dr_path_is_normal(const char *path);
 /* 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot or dash */
 bool dr_spec_name_ok(const char *name);
 

@@ -42,10 +42,15 @@ bool path_has_components(const char *path, const char *name)
 	return false;
 }
 
-/* The same for absolute paths, where the root may be "/" itself. */
-static bool is_within_root(const char *path, const char *root)
+const char *path_below_root(const char *path, const char *root)
 {
-	return strcmp(root, "/") == 0 || path_is_within(path, root);
+	bool is_top = strcmp(root, "/") == 0;
+
+	if (!is_top && !path_is_within(path, root)) {
+		return NULL;
+	}
+	path += is_top ? 0 : strlen(root);
+	return path + (*path == '/');
 }
 
 int path_normalize(const char *path, char **ret_path)
@@ -73,64 +78,88 @@ int path_normalize(const char *path, char **ret_path)
 }
 
 /* A lab's own directory is a likely slip: its files lie in ns. */
-static int refuse_plain(const char *path, const char *word)
+static int refuse_plain(const char *what, const char *path, const char *word)
 {
 	dr_cleanup(dr_freep) char *mark = dr_xasprintf("%s/lab.json", path);
 	struct stat st;
 
 	if (stat(mark, &st) == 0) {
-		return cli_refuse(
-			"--scan-path: '%s' is a lab's own directory; its files lie in '%s/ns'",
-			word, word);
+		return cli_refuse("%s: '%s' is a lab's own directory; its files lie in '%s/ns'",
+			what, word, word);
 	}
-	return cli_refuse("--scan-path: '%s' is not on Lustre or a lab", word);
+	return cli_refuse("%s: '%s' is not on Lustre or a lab", what, word);
 }
 
-/* Opens one path that exists, and adds it. */
-static int scan_one(const char *path, struct dr_fs **fs, struct paths *paths)
+int path_open(
+	const char *what, const char *path, const char *word, struct dr_fs **fs, char **ret_rest)
 {
-	dr_cleanup(dr_freep) char *word = cli_escape(path);
 	dr_cleanup(dr_freep) char *rest = NULL;
 	struct dr_fs *own = NULL;
-	struct stat st;
-	int r;
+	int r = dr_fs_open(path, &own, &rest);
 
-	if (stat(path, &st) < 0) {
-		return cli_refuse("--scan-path: '%s': %s", word, cli_strerror(-errno));
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		return cli_refuse("--scan-path: '%s' is not a directory", word);
-	}
-	r = dr_fs_open(path, &own, &rest);
 	if (r == -EOPNOTSUPP) {
 		return cli_refuse(
-			"--scan-path: '%s' is on Lustre, which this build does not serve", word);
+			"%s: '%s' is on Lustre, which this build does not serve", what, word);
 	}
 	if (r < 0) {
-		return cli_refuse("--scan-path: cannot open '%s': %s", word, cli_strerror(r));
+		return cli_refuse("%s: cannot open '%s': %s", what, word, cli_strerror(r));
 	}
 	/* A driver may also answer for what belongs to it and is not in its name space. */
 	dr_cleanup(dr_freep) char *real = realpath(path, NULL);
-	if (own->ops->kind == DR_FS_POSIX || !real || !is_within_root(real, own->root)) {
+	if (own->ops->kind == DR_FS_POSIX || !real || !path_below_root(real, own->root)) {
 		dr_fs_close(own);
-		return refuse_plain(path, word);
+		return refuse_plain(what, path, word);
 	}
 	if (*fs && strcmp((*fs)->root, own->root) != 0) {
 		dr_cleanup(dr_freep) char *first = cli_escape((*fs)->root);
 		dr_cleanup(dr_freep) char *second = cli_escape(own->root);
 		dr_fs_close(own);
-		return cli_refuse(
-			"--scan-path: '%s' is on %s, other paths are on %s; a campaign has one "
-			"file system",
-			word, second, first);
+		return cli_refuse("%s: '%s' is on %s, other paths are on %s; a campaign has one "
+				  "file system",
+			what, word, second, first);
 	}
-	paths_add(paths, rest);
 	if (*fs) {
 		dr_fs_close(own);
 	} else {
 		*fs = own;
 	}
+	*ret_rest = rest;
+	rest = NULL;
 	return CLI_OK;
+}
+
+/* Opens a directory that exists. */
+static int open_directory(const char *what, const char *path, struct dr_fs **fs, char **ret_rest)
+{
+	dr_cleanup(dr_freep) char *word = cli_escape(path);
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		return cli_refuse("%s: '%s': %s", what, word, cli_strerror(-errno));
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		return cli_refuse("%s: '%s' is not a directory", what, word);
+	}
+	return path_open(what, path, word, fs, ret_rest);
+}
+
+/* Opens one path that exists, and adds it. */
+static int scan_one(const char *path, struct dr_fs **fs, struct paths *paths)
+{
+	dr_cleanup(dr_freep) char *rest = NULL;
+	int r = open_directory("--scan-path", path, fs, &rest);
+
+	if (r == CLI_OK && rest) {
+		paths_add(paths, rest);
+	}
+	return r;
+}
+
+int paths_root(const char *path, struct dr_fs **fs)
+{
+	dr_cleanup(dr_freep) char *rest = NULL;
+
+	return open_directory("--root", path, fs, &rest);
 }
 
 int paths_scan(const char *pattern, struct dr_fs **fs, struct paths *paths)
@@ -228,12 +257,12 @@ int paths_exclude(
 	if (r < 0) {
 		return cli_refuse("--exclude-path: '%s': %s", word, cli_strerror(r));
 	}
-	if (!is_within_root(real, fs->root)) {
+	const char *rest = real ? path_below_root(real, fs->root) : NULL;
+	if (!rest) {
 		dr_cleanup(dr_freep) char *root = cli_escape(fs->root);
 		return cli_refuse("--exclude-path: '%s' is not on the file system %s", word, root);
 	}
-	const char *rest = real ? real + strlen(fs->root) : ""; /* is_within_root() saw to it */
-	paths_add(excludes, rest + (*rest == '/'));
+	paths_add(excludes, rest);
 	return CLI_OK;
 }
 
@@ -271,7 +300,9 @@ void paths_reduce(struct paths *paths, const struct paths *excludes, const struc
 {
 	size_t kept = 0;
 
-	qsort(paths->v, paths->n, sizeof *paths->v, compare_paths);
+	if (paths->n > 0) {
+		qsort(paths->v, paths->n, sizeof *paths->v, compare_paths);
+	}
 	for (size_t i = 0; i < paths->n; i++) {
 		const struct dr_path *path = &paths->v[i];
 		if (is_excluded(path->bytes, excludes, names) ||

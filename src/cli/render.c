@@ -379,8 +379,9 @@ static void put_activity(struct dr_buf *out, const struct render_view *view, con
 	const json_t *rates = json_object_get(status, "rates");
 	bool over = dr_state_is_final(cli_text(status, "state"));
 	bool live = is_live(status) && !over;
+	const json_t *list = json_object_get(status, "list");
 	unsigned max = FILES_SHOWN;
-	char a[32], b[32];
+	char a[32], b[32], c[32], d[32];
 
 	put(out, view, "Activity:");
 	put(out, view, "- Migrations In Progress (%s) (Migration Rate: %s files/sec)%s",
@@ -388,8 +389,8 @@ static void put_activity(struct dr_buf *out, const struct render_view *view, con
 		dr_text_count(b, sizeof b, live ? cli_number(rates, "files_per_sec") : 0),
 		live && cli_number(progress, "in_progress") > 0 ? ":" : "");
 	if (view->rows > 0) {
-		/* Four lines follow, and the cursor wants one. */
-		unsigned used = count_lines(out) + 5;
+		/* Four lines follow, or five with a list, and the cursor wants one. */
+		unsigned used = count_lines(out) + 5 + (json_is_object(list) ? 1 : 0);
 		unsigned room = view->rows > used ? view->rows - used : 0;
 		max = room < max ? room : max;
 	}
@@ -399,6 +400,13 @@ static void put_activity(struct dr_buf *out, const struct render_view *view, con
 	put(out, view, "- Scans In Progress: %s (%s entries seen)",
 		dr_text_count(a, sizeof a, over ? 0 : cli_number(scan, "active")),
 		dr_text_count(b, sizeof b, cli_number(scan, "entries")));
+	if (json_is_object(list)) {
+		put(out, view, "- List: %s / %s candidates looked at (%s on the OSTs, %s gone)",
+			dr_text_count(a, sizeof a, cli_number(list, "looked_at")),
+			dr_text_count(b, sizeof b, cli_number(list, "candidates")),
+			dr_text_count(c, sizeof c, cli_number(list, "on_sources")),
+			dr_text_count(d, sizeof d, cli_number(list, "gone")));
+	}
 	put(out, view, "Queues:");
 	put(out, view, "- Scan Jobs Pending: %s",
 		dr_text_count(a, sizeof a, cli_number(scan, "pending")));

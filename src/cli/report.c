@@ -36,7 +36,7 @@ struct source {
 	uint64_t files_left;
 	struct left *left;
 	size_t n_left;
-	bool objects_known;
+	bool objects_known, objects_exact;
 	uint64_t objects;
 };
 
@@ -254,6 +254,7 @@ static void take_objects(struct report *report)
 		(void)snprintf(source->name, sizeof source->name, "%s", osts[i].name);
 		source->objects = osts[i].objects;
 		source->objects_known = !(osts[i].state & DR_OST_DOWN);
+		source->objects_exact = osts[i].objects_exact;
 		/* What is deleted and not yet freed goes first: then the count is exact. */
 		if (over && source->objects > 0 && fs->ops->ost_settle &&
 			fs->ops->ost_settle(fs, osts[i].index, &source->objects) < 0) {
@@ -268,6 +269,8 @@ static void take_objects(struct report *report)
 static bool is_ready(const struct report *report, const struct source *source, char **ret_why)
 {
 	const char *state = cli_text(report->status, "state");
+	/* Without scan paths only the listed files were looked at: then nothing but the OST itself can say that it is empty. */
+	bool only_list = report->spec->n_scan_paths == 0;
 	bool over =
 		strcmp(state, DR_STATE_COMPLETED) == 0 || strcmp(state, DR_STATE_LEFTOVERS) == 0;
 	char text[32];
@@ -286,8 +289,15 @@ static bool is_ready(const struct report *report, const struct source *source, c
 	} else if (source->objects > 0) {
 		*ret_why = dr_xasprintf(
 			"it holds %s objects that the campaign did not meet: excluded, "
-			"outside its paths, or new",
-			dr_text_count(text, sizeof text, source->objects));
+			"%s, or new",
+			dr_text_count(text, sizeof text, source->objects),
+			only_list ? "not in its list" : "outside its paths");
+	} else if (only_list && !source->objects_exact) {
+		*ret_why = dr_xstrdup("only the files of a list were looked at, and the objects on "
+				      "the OST cannot be counted exactly");
+	} else if (only_list) {
+		*ret_why = dr_xstrdup("no object is left");
+		return true;
 	} else {
 		*ret_why = dr_xstrdup("a last scan found nothing, and no object is left");
 		return true;
@@ -318,7 +328,7 @@ static json_t *source_to_json(const struct report *report, const struct source *
 static void print_json(const struct report *report)
 {
 	static const char *const keys[] = { "campaign", "kind", "state", "reason", "dry_run",
-		"started_ms", "finished_ms", "elapsed_seconds", "progress" };
+		"started_ms", "finished_ms", "elapsed_seconds", "progress", "list" };
 	json_t *json = json_object();
 	json_t *osts = json_array();
 
@@ -334,6 +344,11 @@ static void print_json(const struct report *report)
 	json_t *reasons = json_object_get(report->status, "reasons");
 	json_object_set_new(json, "osts", osts);
 	json_object_set_new(json, "reasons", reasons ? json_incref(reasons) : json_array());
+	const json_t *scan = json_object_get(report->status, "scan");
+	json_t *errors = json_object_get(scan, "error_list");
+	json_object_set_new(
+		json, "scan_errors_total", json_integer((json_int_t)cli_number(scan, "errors")));
+	json_object_set_new(json, "scan_errors", errors ? json_incref(errors) : json_array());
 	json_object_set_new(json, "leftovers_total", json_integer((json_int_t)report->leftovers));
 	json_object_set_new(json, "leftovers_known", json_boolean(report->complete));
 	json_object_set(json, "leftovers", report->shown);
@@ -367,8 +382,52 @@ static void print_source(const struct report *report, const struct source *sourc
 	(void)printf("  ready to remove  %s: %s\n", ready ? "yes" : "no", why);
 }
 
+/* What became of a list of candidates. */
+static void print_list(const json_t *list)
+{
+	static const struct {
+		const char *key, *words;
+	} rest[] = {
+		{ "gone", "are gone" },
+		{ "excluded", "are excluded" },
+		{ "below_paths", "lie below a scan path" },
+	};
+	char a[32], b[32];
+
+	(void)printf("List: %s of %s candidates were on the OSTs",
+		dr_text_count(a, sizeof a, cli_number(list, "on_sources")),
+		dr_text_count(b, sizeof b, cli_number(list, "candidates")));
+	for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+		uint64_t n = cli_number(list, rest[i].key);
+		if (n > 0) {
+			(void)printf(", %s %s", dr_text_count(a, sizeof a, n), rest[i].words);
+		}
+	}
+	(void)putchar('\n');
+}
+
+/* What a scan could not look at. */
+static void print_scan_errors(const json_t *scan)
+{
+	const json_t *list = json_object_get(scan, "error_list");
+	uint64_t all = cli_number(scan, "errors");
+	char text[32];
+
+	if (all == 0) {
+		return;
+	}
+	size_t n = json_array_size(list) < SHOWN_TEXT ? json_array_size(list) : SHOWN_TEXT;
+	(void)printf("Could not be looked at: %s", dr_text_count(text, sizeof text, all));
+	(void)printf(n < all ? " (the first %zu)\n" : "\n", n);
+	for (size_t i = 0; i < n; i++) {
+		const char *path = json_string_value(json_array_get(list, i));
+		(void)printf("  %s\n", path ? path : "");
+	}
+}
+
 static void print_text(const struct report *report)
 {
+	const json_t *list = json_object_get(report->status, "list");
 	const json_t *progress = json_object_get(report->status, "progress");
 	const char *reason = cli_text(report->status, "reason");
 	char moved[32], all[32], bytes[32], took[32];
@@ -388,9 +447,13 @@ static void print_text(const struct report *report)
 		dr_text_count(moved, sizeof moved, cli_number(progress, "succeeded")),
 		dr_text_count(all, sizeof all, cli_number(progress, "discovered")),
 		dr_text_bytes(bytes, sizeof bytes, cli_number(progress, "bytes_succeeded")));
+	if (json_is_object(list)) {
+		print_list(list);
+	}
 	for (size_t i = 0; i < report->n_sources; i++) {
 		print_source(report, &report->sources[i]);
 	}
+	print_scan_errors(json_object_get(report->status, "scan"));
 	size_t shown = json_array_size(report->shown);
 	if (report->leftovers == 0) {
 		return;

@@ -9,21 +9,23 @@
 #include "cli/cli.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 
 /*
  * start: everything is checked first; the folder comes last, whole or not at all.
  */
 
-enum { KEY_NAME = 0x100, KEY_OSTS, KEY_SCAN, KEY_EXCLUDE, KEY_DRY_RUN };
+enum { KEY_NAME = 0x100, KEY_OSTS, KEY_SCAN, KEY_LIST, KEY_ROOT, KEY_EXCLUDE, KEY_DRY_RUN };
 
 struct start_args {
-	const char *name, *osts;
+	const char *name, *osts, *list, *root;
 	const char **scans, **excludes; /* lent by argv */
 	size_t n_scans, n_excludes;
-	bool dry_run;
+	bool dry_run, nul;
 };
 
 static void add_word(const char ***words, size_t *n, const char *word)
@@ -47,6 +49,18 @@ static error_t parse_start(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG: /* what the shell made of --scan-path GLOB */
 		add_word(&args->scans, &args->n_scans, arg);
 		return 0;
+	case KEY_LIST:
+		if (args->list) {
+			exit(cli_refuse("start: one --from-list only"));
+		}
+		args->list = arg;
+		return 0;
+	case KEY_ROOT:
+		args->root = arg;
+		return 0;
+	case '0':
+		args->nul = true;
+		return 0;
 	case KEY_EXCLUDE:
 		add_word(&args->excludes, &args->n_excludes, arg);
 		return 0;
@@ -67,8 +81,12 @@ static int check_words(const struct start_args *args, struct dr_rangeset *osts)
 	if (!args->osts) {
 		return cli_refuse("start: --osts is missing");
 	}
-	if (args->n_scans == 0) {
-		return cli_refuse("start: --scan-path is missing");
+	if (args->n_scans == 0 && !args->list) {
+		return cli_refuse("start: --scan-path or --from-list is missing");
+	}
+	if ((args->nul || args->root) && !args->list) {
+		return cli_refuse(
+			"start: %s goes with --from-list only", args->nul ? "-0" : "--root");
 	}
 	if (!dr_spec_name_ok(args->name)) {
 		dr_cleanup(dr_freep) char *name = cli_escape(args->name);
@@ -177,8 +195,65 @@ static int look_at_osts(struct dr_fs *fs, const struct dr_rangeset *sources,
 	return r;
 }
 
-/* Opens the file system and fills the spec's paths. *ret_fs is open also after an error, or NULL. */
-static int collect_paths(const struct start_args *args, struct dr_spec *spec, struct dr_fs **ret_fs)
+/* What a campaign brings along besides its spec. */
+struct baggage {
+	struct dr_new_folder folder; /* base_path NULL: nothing */
+	int signal_fd;
+	sigset_t signals; /* as they were blocked before */
+};
+
+/* A start that is interrupted takes back what it has written by then, which may be much: so signals wait until that is done. */
+static int hold_signals(struct baggage *baggage)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, &baggage->signals) < 0) {
+		return -errno;
+	}
+	baggage->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (baggage->signal_fd < 0) {
+		int r = -errno;
+		(void)sigprocmask(SIG_SETMASK, &baggage->signals, NULL);
+		return r;
+	}
+	return 0;
+}
+
+/* After this a signal that came meanwhile does what it does. */
+static void drop_baggage(struct baggage *baggage)
+{
+	dr_folder_abandon(&baggage->folder);
+	if (baggage->signal_fd >= 0) {
+		dr_fd_closep(&baggage->signal_fd);
+		(void)sigprocmask(SIG_SETMASK, &baggage->signals, NULL);
+	}
+}
+
+static int take_list(const struct cli *cli, const struct start_args *args, struct dr_spec *spec,
+	struct dr_fs **fs, struct baggage *baggage)
+{
+	int r = hold_signals(baggage);
+
+	if (r == 0) {
+		r = dr_folder_begin(cli->options.base_path, &baggage->folder);
+	}
+	if (r < 0) {
+		dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
+		return cli_refuse(
+			"cannot create campaign '%s' in %s: %s", args->name, base, cli_strerror(r));
+	}
+	return list_take(args->list, args->nul, fs, baggage->folder.fd, baggage->signal_fd, spec);
+}
+
+/*
+ * Opens the file system, takes the list and fills the spec's paths. *ret_fs is open also after an error, or NULL.
+ */
+static int collect_paths(const struct cli *cli, const struct start_args *args, struct dr_spec *spec,
+	struct dr_fs **ret_fs, struct baggage *baggage)
 {
 	struct paths scans = { 0 }, excludes = { 0 }, names = { 0 };
 	int r = CLI_OK;
@@ -186,12 +261,18 @@ static int collect_paths(const struct start_args *args, struct dr_spec *spec, st
 	for (size_t i = 0; i < args->n_scans && r == CLI_OK; i++) {
 		r = paths_scan(args->scans[i], ret_fs, &scans);
 	}
+	if (args->root && r == CLI_OK) {
+		r = paths_root(args->root, ret_fs);
+	}
+	if (args->list && r == CLI_OK) {
+		r = take_list(cli, args, spec, ret_fs, baggage);
+	}
 	for (size_t i = 0; i < args->n_excludes && r == CLI_OK; i++) {
 		r = paths_exclude(args->excludes[i], *ret_fs, &excludes, &names);
 	}
 	if (r == CLI_OK) {
 		paths_reduce(&scans, &excludes, &names);
-		if (scans.n == 0) {
+		if (scans.n == 0 && args->n_scans > 0) {
 			r = cli_refuse(
 				"--exclude-path: every scan path is excluded; nothing is left");
 		}
@@ -246,11 +327,12 @@ static void take_back(const struct cli *cli, const struct dr_spec *spec)
 	}
 }
 
-static int create(const struct cli *cli, const struct dr_spec *spec)
+static int create(const struct cli *cli, const struct dr_spec *spec, struct baggage *baggage)
 {
 	dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
 	dr_cleanup(dr_freep) char *message = NULL;
-	int r = dr_folder_create(cli->options.base_path, spec);
+	int r = baggage->folder.base_path ? dr_folder_commit(&baggage->folder, spec)
+					  : dr_folder_create(cli->options.base_path, spec);
 
 	if (r == -EEXIST) {
 		return cli_refuse("'%s' exists already in %s", spec->name, base);
@@ -267,10 +349,15 @@ static int create(const struct cli *cli, const struct dr_spec *spec)
 }
 
 /* What will hold the queue must do before anything is made. */
-static int check_engine(const struct cli *cli)
+static int check_engine(const struct cli *cli, const struct start_args *args)
 {
 	dr_cleanup(dr_freep) char *message = NULL;
 
+	if (cli->options.engine && args->list) {
+		return cli_refuse(
+			"--from-list: the list lies in the campaign's folder, which hosts that "
+			"work with redis_url need not share: not possible there");
+	}
 	if (cli->options.engine) {
 		return dr_engine_check(cli->options.engine, &message) < 0
 			       ? cli_refuse("%s", message)
@@ -293,6 +380,11 @@ static void tell(const struct cli *cli, const struct dr_spec *spec, const struct
 	for (size_t i = 0; i < spec->n_scan_paths; i++) {
 		dr_cleanup(dr_freep) char *path = cli_escape(spec->scan_paths[i].bytes);
 		(void)printf("  scans   %s%s%s\n", root, *path ? "/" : "", path);
+	}
+	if (spec->n_candidates > 0) {
+		char candidates[32];
+		(void)printf("  looks at %s files of the list\n",
+			dr_text_count(candidates, sizeof candidates, spec->n_candidates));
 	}
 	(void)printf("  sources %s objects, %s; the targets have room for %s\n",
 		dr_text_count(objects, sizeof objects, room->objects),
@@ -329,6 +421,12 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		{ "name", KEY_NAME, "NAME", 0, "The campaign's name", 0 },
 		{ "osts", KEY_OSTS, "RANGE", 0, "Indices of the OSTs to empty, like 10-20,30", 0 },
 		{ "scan-path", KEY_SCAN, "GLOB", 0, "Directories to look for files in", 0 },
+		{ "from-list", KEY_LIST, "FILE", 0,
+			"Files to look at: absolute paths or FIDs, one a line; '-': standard input",
+			0 },
+		{ "null", '0', NULL, 0, "In the list a NUL ends each file, not a newline", 0 },
+		{ "root", KEY_ROOT, "DIR", 0,
+			"The file system of a list that holds nothing but FIDs", 0 },
 		{ "exclude-path", KEY_EXCLUDE, "PATH", 0,
 			"Leave this out: an absolute path, or names that count at any depth", 0 },
 		{ "dry-run", KEY_DRY_RUN, NULL, 0, "Do all but the copy and the swap", 0 },
@@ -342,6 +440,7 @@ int cli_start(struct cli *cli, int argc, char **argv)
 	struct start_args args = { 0 };
 	struct dr_fs *fs = NULL;
 	struct room room = { 0 };
+	struct baggage baggage = { .signal_fd = -EBADF };
 	int r = take_kind(&argc, &argv);
 
 	if (r == CLI_OK) {
@@ -355,10 +454,10 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		r = check_new(cli, args.name);
 	}
 	if (r == CLI_OK) {
-		r = check_engine(cli);
+		r = check_engine(cli, &args);
 	}
 	if (r == CLI_OK) {
-		r = collect_paths(&args, spec, &fs);
+		r = collect_paths(cli, &args, spec, &fs, &baggage);
 	}
 	if (r == CLI_OK) {
 		r = look_at_osts(fs, &spec->osts, cli->options.reserve_percent, &room);
@@ -367,11 +466,12 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		r = fill_spec(&args, fs, cli->options.engine != NULL, spec);
 	}
 	if (r == CLI_OK) {
-		r = create(cli, spec);
+		r = create(cli, spec, &baggage);
 	}
 	if (r == CLI_OK) {
 		tell(cli, spec, &room);
 	}
+	drop_baggage(&baggage);
 	if (fs) {
 		dr_fs_close(fs);
 	}

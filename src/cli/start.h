@@ -28,11 +28,31 @@ bool path_has_components(const char *path, const char *name);
  */
 dr_nodiscard int path_normalize(const char *path, char **ret_path);
 
+/*
+ * The part of an absolute path that lies below the root, "" for the root itself; NULL when it does not. The root may be "/".
+ */
+const char *path_below_root(const char *path, const char *root);
+
+/*
+ * Opens the file system of a path that exists, or compares it with the one that is open. what: which option, for messages; word: the
+ * path as they show it. *ret_rest (malloc'ed) is the path relative to the root.
+ */
+int path_open(
+	const char *what, const char *path, const char *word, struct dr_fs **fs, char **ret_rest);
+/* --root: the file system alone. */
+int paths_root(const char *path, struct dr_fs **fs);
 /* Opens every path that the pattern stands for; *fs is opened by the first, and the same for all. */
 int paths_scan(const char *pattern, struct dr_fs **fs, struct paths *paths);
 /* One --exclude-path: into excludes when it is absolute, else into names. */
 int paths_exclude(
 	const char *path, const struct dr_fs *fs, struct paths *excludes, struct paths *names);
+/*
+ * --from-list: reads the candidates of a file, or of the standard input for "-", checks each, and writes them into the folder in the
+ * making, as campaign/candidates.h says; the spec gets their number. With *fs NULL the first path opens it. Memory is bounded.
+ * signal_fd: a signalfd; a signal ends the reading, with CLI_ERROR and no message.
+ */
+int list_take(const char *file, bool nul, struct dr_fs **fs, int folder_fd, int signal_fd,
+	struct dr_spec *spec);
 /* Drops paths that stand twice or below another one, and those that are excluded as a whole. */
 void paths_reduce(struct paths *paths, const struct paths *excludes, const struct paths *names);
 

@@ -211,6 +211,7 @@ static void hear(struct dr_daemon *daemon, const redisReply *reply)
 			.process = daemon->process,
 			.host = daemon->host,
 			.logs_fd = daemon->logs_fd,
+			.folder_fd = daemon->folder.fd,
 			.wake_fd = daemon->wake_fd,
 			.dry_run = dry_run,
 		};

@@ -134,6 +134,11 @@ static int lab_pool_osts(struct dr_fs *fs, const char *pool, struct dr_rangeset 
 	return dr_lab_pool_get(lab_of(fs), pool, osts);
 }
 
+static int lab_fid_path(struct dr_fs *fs, const struct dr_fid *fid, struct dr_buf *out)
+{
+	return dr_lab_fid_path(lab_of(fs), fid, out);
+}
+
 /* ---- directories ---- */
 
 static int lab_dir_open(struct dr_fs *fs, const void *path, size_t len, struct dr_dir **ret_dir)
@@ -481,6 +486,7 @@ const struct dr_fs_driver dr_fs_lab = {
 	.osts = lab_osts,
 	.ost_settle = lab_ost_settle,
 	.pool_osts = lab_pool_osts,
+	.fid_path = lab_fid_path,
 	.dir_open = lab_dir_open,
 	.dir_close = lab_dir_close,
 	.dir_read = lab_dir_read,

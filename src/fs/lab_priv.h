@@ -79,6 +79,11 @@ bool dr_lab_get_hex(const char **p, char end, uint64_t max, uint64_t *ret);
 /* Removes the objects on an OST whose files are gone, and counts the others. */
 dr_nodiscard int dr_lab_settle(struct dr_lab *lab, uint32_t ost, uint64_t *ret_objects);
 
+/* ---- lab_fid.c ---- */
+
+/* As fid_path of the driver. Also where FIDs cannot be opened, at the cost of a walk. */
+dr_nodiscard int dr_lab_fid_path(struct dr_lab *lab, const struct dr_fid *fid, struct dr_buf *out);
+
 /* ---- lab_journal.c: what a process has in hand ---- */
 
 /* Objects of two layouts in one slot: a layout has at most DR_LAYOUT_MAX bytes, of 24 for each object. */

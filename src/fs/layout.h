@@ -34,6 +34,8 @@ static inline bool dr_fid_is_zero(const struct dr_fid *fid)
 #define DR_FID_TEXT_SIZE 48
 /* "0x200000402:0x4:0x0" into buf (DR_FID_TEXT_SIZE bytes); returns buf. */
 char *dr_fid_format(const struct dr_fid *fid, char *buf);
+/* The same back, also in brackets: "[0x200000402:0x4:0x0]". @error EINVAL */
+dr_nodiscard int dr_fid_parse(const char *text, size_t len, struct dr_fid *ret_fid);
 
 #define DR_LOV_MAGIC_V1 0x0BD10BD0u
 #define DR_LOV_MAGIC_V3 0x0BD30BD0u

@@ -36,6 +36,16 @@ bool dr_filter_excludes(const struct dr_spec *spec, const char *path, size_t len
 	return false;
 }
 
+bool dr_filter_scans(const struct dr_spec *spec, const char *path, size_t len)
+{
+	for (size_t i = 0; i < spec->n_scan_paths; i++) {
+		if (is_at_or_below(path, len, &spec->scan_paths[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void add_name(struct dr_filter_dir *filter, const char *name, size_t len)
 {
 	if (filter->n == filter->cap) {

@@ -12,6 +12,9 @@
 /* Whether a path (relative to the root) is an exclusion of the spec or lies below one. */
 bool dr_filter_excludes(const struct dr_spec *spec, const char *path, size_t len);
 
+/* Whether a path lies below a scan path of the spec, or is one. */
+bool dr_filter_scans(const struct dr_spec *spec, const char *path, size_t len);
+
 /*
  * The names that are excluded directly in one directory, found once when it is opened, so that an entry
  * costs nothing where there are none.

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "campaign/frontier.h"
 #include "work/filter.h"
+#include "work/look.h"
 #include "work/worker.h"
 
 #include <string.h>
@@ -13,6 +14,8 @@
  * that lie on a source into chunks and the directories it meets onto the frontier. Now and then it settles: in one
  * step the chunks are queued and the rest of the frontier, with the position in the directory in hand, is
  * stored. Whoever takes the job after a crash goes on from there, so nothing is queued twice and nothing is missed.
+ *
+ * A range of the campaign's list stands on the frontier like a directory; its position is an offset in the list.
  */
 
 #define LOOK_EVERY 64           /* entries between two looks at the clock and the flags */
@@ -23,14 +26,20 @@
 #define FRONTIER_MOST 1024 /* directories after which it does */
 #define FRONTIER_LIMIT ((size_t)4 * FRONTIER_MOST) /* within one directory, too */
 #define FRONTIER_JOB 256                           /* directories in a job that is handed over */
+#define LIST_PART UINT64_C(65536) /* bytes of the list that are worth a job of their own */
+#define ERRORS_MOST 1000          /* in one settle: as many as are kept */
 
 struct scan {
 	struct dr_worker *worker;
 	struct dr_claim *claim;
 	const struct dr_spec *spec;
 	struct dr_frontier frontier; /* without the directory in hand */
-	struct dr_frontier_dir here; /* the directory in hand; path NULL: none */
+	struct dr_frontier_dir here; /* the directory or the range in hand; path NULL: none */
+	const char *
+		dir; /* lent: where the entries at hand lie; the directory in hand, or that of a candidate */
+	size_t dir_len;
 	struct dr_filter_dir filter;
+	struct dr_look look; /* at candidates */
 	struct dr_chunk_builder builder;
 	struct dr_scan_results results;
 	struct dr_buf path; /* scratch */
@@ -48,27 +57,30 @@ static bool reports_only(const struct scan *scan)
 static void child_path(struct scan *scan, const char *name, size_t len)
 {
 	dr_buf_clear(&scan->path);
-	dr_buf_put(&scan->path, scan->here.path, scan->here.len);
-	if (scan->here.len > 0) {
+	dr_buf_put(&scan->path, scan->dir, scan->dir_len);
+	if (scan->dir_len > 0) {
 		dr_buf_put_u8(&scan->path, '/');
 	}
 	dr_buf_put(&scan->path, name, len);
 }
 
-static void scan_error(struct scan *scan, const char *name, size_t name_len, int error)
+/* path: bytes to be shown, of a file or a directory. */
+static void path_error(struct scan *scan, const void *path, size_t len, int error)
 {
 	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
 
-	if (name) {
-		child_path(scan, name, name_len);
-	}
-	dr_text_escape(&text, name ? scan->path.data : (uint8_t *)scan->here.path,
-		name ? scan->path.len : scan->here.len);
+	dr_text_escape(&text, path, len);
 	dr_log_limited(1, DR_LOG_WARNING, "scan-error",
 		"path=\"%s\" error=%s next=\"listed in the report\"", dr_buf_cstr(&text),
 		strerrorname_np(-error));
 	dr_buf_printf(&text, ": %s", strerrorname_np(-error));
 	dr_scan_results_add_error(&scan->results, dr_buf_cstr(&text));
+}
+
+static void entry_error(struct scan *scan, const struct dr_entry *entry, int error)
+{
+	child_path(scan, entry->name, entry->name_len);
+	path_error(scan, scan->path.data, scan->path.len, error);
 }
 
 /*
@@ -132,6 +144,34 @@ static int flush_chunk(struct scan *scan)
 	return r;
 }
 
+/* How much of the range in hand could be given away and kept, in bytes; 0 when it is a directory, or too little. */
+static uint64_t list_to_share(const struct scan *scan)
+{
+	uint64_t left = scan->here.list_to > 0 ? scan->here.list_to - scan->here.position : 0;
+
+	return left >= 2 * LIST_PART ? left : 0;
+}
+
+/* Hands parts of the range in hand to so many others, from its end. */
+static void share_list(struct scan *scan, size_t jobs)
+{
+	uint64_t left = list_to_share(scan);
+	uint64_t parts = left / LIST_PART < jobs + 1 ? left / LIST_PART : jobs + 1;
+
+	for (uint64_t i = 1; i < parts; i++) {
+		struct dr_buf job dr_cleanup(dr_buf_fini) = { 0 };
+		struct dr_frontier part dr_cleanup(dr_frontier_fini) = {
+			.round = scan->frontier.round,
+		};
+		uint64_t from = scan->here.list_to - left / parts;
+
+		dr_frontier_push_list(&part, from, scan->here.list_to);
+		dr_frontier_encode(&part, 0, 1, &job);
+		dr_scan_results_add_frontier(&scan->results, job.data, job.len);
+		scan->here.list_to = from;
+	}
+}
+
 /* Hands directories to the queue: what is too much for one job, and what idle scanners could read now. */
 static void share_frontier(struct scan *scan)
 {
@@ -142,7 +182,9 @@ static void share_frontier(struct scan *scan)
 
 	if (frontier->n > FRONTIER_MOST) {
 		give = frontier->n - FRONTIER_KEEP;
-	} else if ((idle > 0 || scan->state.hungry) && frontier->n > 0) {
+	} else if ((idle > 0 || scan->state.hungry) && frontier->n == 0) {
+		share_list(scan, idle > 0 ? idle : 1);
+	} else if (idle > 0 || scan->state.hungry) {
 		size_t jobs = idle > 0 ? idle : 1;
 
 		/* The directory in hand, if there is one, is our own share. */
@@ -175,6 +217,7 @@ static int settle(struct scan *scan)
 	if (scan->here.path) {
 		dr_frontier_push(
 			&scan->frontier, scan->here.path, scan->here.len, scan->here.position);
+		scan->frontier.dirs[scan->frontier.n - 1].list_to = scan->here.list_to;
 	}
 	bool last = scan->frontier.n == 0;
 	size_t shared = scan->results.n_frontiers;
@@ -229,7 +272,8 @@ static bool is_due(struct scan *scan)
 	bool soon = scan->state.files_pending < few ||
 		    scan->state.files_pending + few >= work->config.options->max_pending_migrations;
 
-	if (scan->results.n_chunks >= (soon ? 1 : SETTLE_CHUNKS)) {
+	if (scan->results.n_chunks >= (soon ? 1 : SETTLE_CHUNKS) ||
+		scan->results.n_errors >= ERRORS_MOST) {
 		return true;
 	}
 	if (++scan->unseen < LOOK_EVERY) {
@@ -242,7 +286,14 @@ static bool is_due(struct scan *scan)
 
 	return since > SETTLE_NS || dr_worker_should_yield(scan->worker) ||
 	       scan->frontier.n > FRONTIER_LIMIT ||
-	       (since > SHARE_NS && others_idle && scan->frontier.n > 0);
+	       (since > SHARE_NS && others_idle &&
+		       (scan->frontier.n > 0 || list_to_share(scan) > 0));
+}
+
+/* The scans that prove emptiness see the list again. */
+static void count_listed(const struct scan *scan, uint64_t *count)
+{
+	*count += scan->frontier.round == 0;
 }
 
 static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry *entry)
@@ -252,7 +303,7 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 	struct dr_stat st;
 
 	if (entry->error < 0) {
-		scan_error(scan, entry->name, entry->name_len, entry->error);
+		entry_error(scan, entry, entry->error);
 		return 0;
 	}
 	if (!entry->layout) {
@@ -261,7 +312,7 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 	int r = dr_layout_look(entry->layout, entry->layout_len, &scan->spec->osts, &look);
 
 	if (r < 0) {
-		scan_error(scan, entry->name, entry->name_len, -EBADMSG);
+		entry_error(scan, entry, -EBADMSG);
 		return 0;
 	}
 	if (!(look.flags & DR_LAYOUT_ON_SET) ||
@@ -273,12 +324,12 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 		return 0;
 	}
 	if (r < 0) {
-		scan_error(scan, entry->name, entry->name_len, r);
+		entry_error(scan, entry, r);
 		return 0;
 	}
 	const struct dr_chunk_file file = {
-		.dir = scan->here.path,
-		.dir_len = scan->here.len,
+		.dir = scan->dir,
+		.dir_len = scan->dir_len,
 		.name = entry->name,
 		.name_len = entry->name_len,
 		.fid = entry->fid,
@@ -286,6 +337,9 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 	};
 
 	dr_chunk_add(&scan->builder, &file);
+	if (scan->here.list_to > 0) {
+		count_listed(scan, &scan->results.listed.on_sources);
+	}
 	if (scan->builder.n_files >= options->scan_batch_size ||
 		scan->builder.bytes >= options->chunk_bytes) {
 		return flush_chunk(scan);
@@ -333,7 +387,7 @@ static bool is_scan_path(const struct scan *scan)
 static void directory_error(struct scan *scan, int error)
 {
 	if (is_scan_path(scan)) {
-		scan_error(scan, NULL, 0, error);
+		path_error(scan, scan->here.path, scan->here.len, error);
 		return;
 	}
 	if (error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -ESTALE) {
@@ -343,7 +397,7 @@ static void directory_error(struct scan *scan, int error)
 		dr_log_limited(10, DR_LOG_INFO, "other-file-system", "next=\"not entered\"");
 		return;
 	}
-	scan_error(scan, NULL, 0, error);
+	path_error(scan, scan->here.path, scan->here.len, error);
 }
 
 /* Reads the directory in hand to its end. @return 0; 1 the claim is over; -errno */
@@ -357,6 +411,8 @@ static int read_here(struct scan *scan)
 		directory_error(scan, r);
 		return 0;
 	}
+	scan->dir = scan->here.path;
+	scan->dir_len = scan->here.len;
 	dr_filter_enter(&scan->filter, scan->spec, scan->here.path, scan->here.len);
 	dr_worker_show(scan->worker, scan->here.path, scan->here.len, NULL, 0);
 	do {
@@ -370,6 +426,87 @@ static int read_here(struct scan *scan)
 		return 0;
 	}
 	return r < 0 ? r : 0;
+}
+
+static int visit_candidate(void *ctx, struct dr_dir *dir, const struct dr_entry *entry)
+{
+	struct scan *scan = ctx;
+
+	scan->dir = (const char *)scan->look.dir_path.data;
+	scan->dir_len = scan->look.dir_path.len;
+	if (entry->type == DR_TYPE_FILE) {
+		return add_file(scan, dir, entry);
+	}
+	if (entry->type == DR_TYPE_DIR) {
+		/* Whether all below it was meant, a list does not say; that it was not looked at must not go unsaid. */
+		entry_error(scan, entry, -EISDIR);
+	}
+	return 0;
+}
+
+/* @return 0; -errno the job cannot go on */
+static int look_at(struct scan *scan, const struct dr_candidate *candidate)
+{
+	struct dr_look *look = &scan->look;
+	struct dr_listed *listed = &scan->results.listed;
+	uint64_t opened = look->opened;
+	int result = 0;
+	int r = dr_look_at(look, candidate, visit_candidate, scan, &result);
+
+	scan->results.entries++;
+	dr_count(&scan->worker->counters, DR_COUNT_ENTRIES, 1);
+	count_listed(scan, &listed->looked_at);
+	if (r < 0) {
+		char fid[DR_FID_TEXT_SIZE];
+		bool known = look->path.len > 0;
+
+		if (!known) {
+			(void)dr_fid_format(&candidate->fid, fid);
+		}
+		path_error(scan, known ? (const char *)look->path.data : fid,
+			known ? look->path.len : strlen(fid), r);
+	} else if (r == DR_LOOKED_GONE) {
+		count_listed(scan, &listed->gone);
+	} else if (r == DR_LOOKED_OUT) {
+		count_listed(scan, &listed->excluded);
+	} else if (r == DR_LOOKED_BELOW) {
+		count_listed(scan, &listed->below_paths);
+	}
+	if (look->opened != opened) {
+		dr_worker_show(scan->worker, (const char *)look->dir_path.data, look->dir_path.len,
+			NULL, 0);
+	}
+	return result;
+}
+
+/* Looks at the candidates in the range in hand. @return as read_here() */
+static int read_list(struct scan *scan)
+{
+	const struct dr_work_config *config = &scan->worker->work->config;
+	struct dr_candidate_reader reader dr_cleanup(dr_candidate_reader_fini) = { .fd = -EBADF };
+	struct dr_candidate candidate;
+	int r = dr_candidate_reader_init(
+		&reader, config->folder_fd, scan->here.position, scan->here.list_to);
+
+	while (r == 0 && (r = dr_candidate_next(&reader, &candidate)) > 0) {
+		scan->here.position = reader.position;
+		r = look_at(scan, &candidate);
+		if (r == 0 && is_due(scan)) {
+			r = settle(scan);
+			if (r == 0) {
+				return 1;
+			}
+			r = r < 0 ? r : 0;
+			reader.to = scan->here.list_to; /* others may have the rest now */
+		}
+		if (r < 0) {
+			return r;
+		}
+	}
+	if (r < 0) {
+		path_error(scan, DR_CANDIDATES_FILE, strlen(DR_CANDIDATES_FILE), r);
+	}
+	return 0;
 }
 
 static int load_frontier(struct scan *scan)
@@ -392,7 +529,9 @@ static int run(struct scan *scan)
 	while (r == 0 && scan->frontier.n > 0) {
 		/* The frontier's last becomes the one in hand. */
 		scan->here = scan->frontier.dirs[--scan->frontier.n];
-		if (!dr_filter_excludes(scan->spec, scan->here.path, scan->here.len)) {
+		if (scan->here.list_to > 0) {
+			r = read_list(scan);
+		} else if (!dr_filter_excludes(scan->spec, scan->here.path, scan->here.len)) {
 			scan->results.directories++;
 			r = read_here(scan);
 		}
@@ -412,6 +551,7 @@ int dr_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 		.worker = worker,
 		.claim = claim,
 		.spec = worker->work->config.spec,
+		.look = { .fs = worker->work->config.fs, .spec = worker->work->config.spec },
 		.settled_ns = dr_now_ns(),
 	};
 	int r = run(&scan);
@@ -419,6 +559,7 @@ int dr_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 	dr_claim_drop(&worker->work->claims, claim);
 	dr_frontier_fini(&scan.frontier);
 	dr_filter_dir_fini(&scan.filter);
+	dr_look_fini(&scan.look);
 	dr_chunk_builder_fini(&scan.builder);
 	dr_scan_results_fini(&scan.results);
 	dr_buf_fini(&scan.path);

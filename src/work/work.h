@@ -21,8 +21,9 @@ struct dr_work_config {
 	struct dr_link *link;
 	const char *process; /* unique to this process: the head of its consumers' names */
 	const char *host;
-	int logs_fd; /* of the folder for audit logs */
-	int wake_fd; /* an eventfd, written when the queue ran dry; the caller's */
+	int logs_fd;   /* of the folder for audit logs */
+	int folder_fd; /* of the campaign's folder, where its list is */
+	int wake_fd;   /* an eventfd, written when the queue ran dry; the caller's */
 	bool dry_run;
 };
 

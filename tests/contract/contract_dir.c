@@ -75,6 +75,8 @@ START_TEST(driver__has_all_operations_or_none_of_a_group)
 	bool lustre_like = _i == RIG_LAB;
 	ck_assert(!ops->osts == !lustre_like);
 	ck_assert(!ops->ost_settle == !lustre_like);
+	ck_assert(!ops->fid_path == !lustre_like);
+	ck_assert(!ops->entry_look == !lustre_like);
 	ck_assert(!ops->lease_take == !lustre_like);
 	ck_assert(!ops->lease_check == !lustre_like);
 	ck_assert(!ops->lease_release == !lustre_like);

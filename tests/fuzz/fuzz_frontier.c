@@ -18,7 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(one.n == two.n && one.round == two.round);
 	for (size_t i = 0; i < one.n; i++) {
 		FUZZ_CHECK(one.dirs[i].len == two.dirs[i].len &&
-			   one.dirs[i].position == two.dirs[i].position);
+			   one.dirs[i].position == two.dirs[i].position &&
+			   one.dirs[i].list_to == two.dirs[i].list_to);
+		FUZZ_CHECK(one.dirs[i].list_to == 0 ||
+			   (one.dirs[i].len == 0 && one.dirs[i].position <= one.dirs[i].list_to));
 		FUZZ_CHECK(memcmp(one.dirs[i].path, two.dirs[i].path, one.dirs[i].len + 1) == 0);
 	}
 	return 0;

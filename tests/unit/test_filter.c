@@ -70,6 +70,22 @@ START_TEST(filter__knows_the_excluded_names_of_a_directory)
 }
 END_TEST
 
+START_TEST(filter__tells_what_the_scan_paths_cover)
+{
+	char one[] = "a/b", two[] = "c";
+	struct dr_path paths[] = { { one, 3 }, { two, 1 } };
+	const struct dr_spec some = { .scan_paths = paths, .n_scan_paths = 2 }, none = { 0 };
+
+	ck_assert(dr_filter_scans(&some, "a/b", 3));
+	ck_assert(dr_filter_scans(&some, "c/d/e", 5));
+	ck_assert(!dr_filter_scans(&some, "a/bc", 4));
+	ck_assert(!dr_filter_scans(&some, "a", 1));
+	ck_assert(!dr_filter_scans(&none, "a", 1));
+	paths[0].len = 0;
+	ck_assert(dr_filter_scans(&some, "x", 1));
+}
+END_TEST
+
 DR_UNIT_MAIN("filter", filter__excludes_a_path_and_all_below_it,
 	filter__never_compares_parts_of_names, filter__excludes_components_at_any_depth,
-	filter__knows_the_excluded_names_of_a_directory)
+	filter__knows_the_excluded_names_of_a_directory, filter__tells_what_the_scan_paths_cover)

@@ -116,6 +116,35 @@ START_TEST(folder__that_cannot_be_made_leaves_no_base_path)
 }
 END_TEST
 
+START_TEST(folder__in_the_making_becomes_a_campaign_or_nothing)
+{
+	make_base();
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample("one");
+	struct dr_new_folder made;
+	struct dr_folder folder;
+	struct stat st;
+	char *deep dr_cleanup(dr_freep) = dr_xasprintf("%s/x/y", base);
+	ck_assert_int_eq(dr_folder_begin(deep, &made), 0);
+	ck_assert_int_ge(dr_replace_file(made.fd, "candidates", 0600, "/a", 3), 0);
+	ck_assert_int_eq(dr_folder_open(deep, "one", &folder), -ENOENT);
+	dr_folder_abandon(&made);
+	dr_folder_abandon(&made); /* twice does no harm */
+	ck_assert_int_eq(count(base), 0);
+	ck_assert_int_eq(dr_folder_begin(deep, &made), 0);
+	ck_assert_int_ge(dr_replace_file(made.fd, "candidates", 0600, "/a", 3), 0);
+	ck_assert_int_eq(dr_folder_commit(&made, spec), 0);
+	dr_folder_abandon(&made);
+	ck_assert_int_eq(count(deep), 1);
+	ck_assert_int_eq(dr_folder_open(deep, "one", &folder), 0);
+	ck_assert_int_eq(fstatat(folder.fd, "candidates", &st, 0), 0);
+	dr_folder_fini(&folder);
+	ck_assert_int_eq(dr_folder_begin(deep, &made), 0);
+	ck_assert_int_eq(dr_folder_commit(&made, spec), -EEXIST);
+	ck_assert_int_eq(count(deep), 1);
+	remove_base();
+}
+END_TEST
+
 START_TEST(folder__that_is_not_there_or_no_campaign_is_not_found)
 {
 	make_base();
@@ -255,6 +284,7 @@ END_TEST
 DR_UNIT_MAIN("folder", folder__is_made_whole_with_its_spec,
 	folder__of_the_same_name_is_refused_and_the_first_stays,
 	folder__that_cannot_be_made_leaves_no_base_path,
+	folder__in_the_making_becomes_a_campaign_or_nothing,
 	folder__that_is_not_there_or_no_campaign_is_not_found,
 	folder__json_is_read_as_it_was_written,
 	folder__leader_is_announced_with_a_secret_of_its_own_epoch,

@@ -208,8 +208,28 @@ START_TEST(render__survives_what_is_not_a_status)
 }
 END_TEST
 
-DR_UNIT_MAIN("render", render__shows_a_running_campaign, render__fits_a_terminal_of_80_by_24,
-	render__says_when_no_daemon_runs, render__shows_a_campaign_that_no_daemon_ever_touched,
+START_TEST(render__shows_how_far_a_list_is)
+{
+	const struct render_view view = { .utf8 = true };
+	json_t *status = parse(running);
+	json_object_set_new(status, "list", json_null());
+	char *without dr_cleanup(dr_freep) = frame(status, &view);
+	ck_assert_ptr_null(strstr(without, "List"));
+	json_object_set_new(status, "list",
+		json_pack("{s:i, s:i, s:i, s:i}", "candidates", 12345, "looked_at", 1000,
+			"on_sources", 900, "gone", 7));
+	char *with dr_cleanup(dr_freep) = frame(status, &view);
+	ck_assert_ptr_nonnull(strstr(with,
+		"(9,000,000 entries seen)\n"
+		"- List: 1,000 / 12,345 candidates looked at (900 on the OSTs, 7 gone)\n"
+		"Queues:\n"));
+	json_decref(status);
+}
+END_TEST
+
+DR_UNIT_MAIN("render", render__shows_a_running_campaign, render__shows_how_far_a_list_is,
+	render__fits_a_terminal_of_80_by_24, render__says_when_no_daemon_runs,
+	render__shows_a_campaign_that_no_daemon_ever_touched,
 	render__says_dry_run_and_pause_with_its_reason, render__says_how_long_a_campaign_took,
 	render__says_100_percent_of_all_only, render__puts_all_that_run_shows_into_one_line,
 	render__survives_what_is_not_a_status)

@@ -114,6 +114,31 @@ START_TEST(spec__refuses_values_that_nobody_could_work_with)
 }
 END_TEST
 
+START_TEST(spec__list_may_stand_alone_or_beside_scan_paths)
+{
+	for (int alone = 0; alone < 2; alone++) {
+		struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample();
+		struct dr_spec *back dr_cleanup(dr_spec_freep) = NULL;
+		spec->n_candidates = 3;
+		spec->candidates_bytes = 1ull << 40;
+		json_t *json = dr_spec_to_json(spec);
+		if (alone) {
+			json_object_set_new(json, "scan_paths", json_array());
+		}
+		ck_assert_int_eq(dr_spec_from_json(json, &back), 0);
+		ck_assert_uint_eq(back->n_candidates, 3);
+		ck_assert_uint_eq(back->candidates_bytes, 1ull << 40);
+		ck_assert_uint_eq(back->n_scan_paths, alone ? 0 : 2);
+		json_decref(json);
+	}
+	check_bad("from_list", json_null());
+	check_bad("from_list", json_object());
+	check_bad("from_list", json_pack("{s:i, s:i}", "candidates", 0, "bytes", 9));
+	check_bad("from_list", json_pack("{s:i, s:i}", "candidates", 9, "bytes", 8));
+	check_bad("from_list", json_pack("{s:i, s:s}", "candidates", 9, "bytes", "90"));
+}
+END_TEST
+
 START_TEST(spec__name_is_a_plain_word)
 {
 	char longest[66];
@@ -239,6 +264,7 @@ END_TEST
 
 DR_UNIT_MAIN("spec", spec__comes_back_from_json_byte_for_byte,
 	spec__refuses_json_that_misses_any_key, spec__refuses_values_that_nobody_could_work_with,
-	spec__name_is_a_plain_word, options__read_a_configuration_of_the_older_program_as_it_is,
+	spec__list_may_stand_alone_or_beside_scan_paths, spec__name_is_a_plain_word,
+	options__read_a_configuration_of_the_older_program_as_it_is,
 	options__refuse_a_command_in_buffered_mode, options__name_file_and_line_of_what_is_bad,
 	options__delays_are_a_list_of_times)
