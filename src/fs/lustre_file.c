@@ -202,6 +202,7 @@ int dr_lustre_lease_take(struct dr_file *base)
 	int r = dr_lustre_ioctl(file->fd, DR_LUSTRE_SET_LEASE, &lease);
 
 	file->leased = r >= 0;
+	file->flushed = false; /* who wrote before now may have dirty pages */
 	return r < 0 ? r : 0;
 }
 

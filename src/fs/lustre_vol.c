@@ -179,19 +179,20 @@ static int give_layout(struct dr_lustre_vol *vol, const struct dr_layout *layout
 }
 
 /* The swap refuses a volatile of another owner; the new objects carry the volatile's project, for quota. */
-static int give_owner(int fd, int source_fd)
+static int give_owner(int fd, const struct dr_lustre_file *file)
 {
 	struct dr_lustre_fsxattr ours = { 0 }, theirs = { 0 };
-	struct stat st, source;
+	struct statx sx;
 
-	if (fstat(fd, &st) < 0 || fstat(source_fd, &source) < 0) {
+	/* What the client knows is new: the file was made a moment ago, the source looked at under its lease. */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_UID | STATX_GID, &sx) < 0) {
 		return -errno;
 	}
-	if ((st.st_uid != source.st_uid || st.st_gid != source.st_gid) &&
-		fchown(fd, source.st_uid, source.st_gid) < 0) {
+	if ((sx.stx_uid != file->st.uid || sx.stx_gid != file->st.gid) &&
+		fchown(fd, file->st.uid, file->st.gid) < 0) {
 		return -errno;
 	}
-	int r = dr_lustre_ioctl(source_fd, DR_LUSTRE_FSGETXATTR, &theirs);
+	int r = dr_lustre_ioctl(file->fd, DR_LUSTRE_FSGETXATTR, &theirs);
 
 	if (r == -ENOTTY || r == -EOPNOTSUPP) {
 		return 0; /* no projects here */
@@ -245,7 +246,7 @@ int dr_lustre_vol_create(struct dr_file *base, const struct dr_layout *layout,
 	vol->fd = dr_lustre_volatile_open(file);
 	int r = vol->fd < 0 ? vol->fd : give_layout(vol, layout, ret_ost);
 
-	r = r < 0 ? r : give_owner(vol->fd, file->fd);
+	r = r < 0 ? r : give_owner(vol->fd, file);
 	r = r < 0 ? r : go_direct(vol);
 	if (r < 0) {
 		dr_lustre_vol_close(&vol->base);
