@@ -143,7 +143,7 @@ static struct timespec time_of(const struct statx_timestamp *t)
 int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat)
 {
 	struct statx sx;
-	if (statx(fd, name, flags, STATX_BASIC_STATS, &sx) < 0) {
+	if (statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &sx) < 0) {
 		return -errno;
 	}
 	*ret_stat = (struct dr_stat){
@@ -158,6 +158,8 @@ int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat)
 		.atime = time_of(&sx.stx_atime),
 		.mtime = time_of(&sx.stx_mtime),
 		.ctime = time_of(&sx.stx_ctime),
+		.btime =
+			sx.stx_mask & STATX_BTIME ? time_of(&sx.stx_btime) : (struct timespec){ 0 },
 		.immutable = sx.stx_attributes & STATX_ATTR_IMMUTABLE,
 		.append = sx.stx_attributes & STATX_ATTR_APPEND,
 	};

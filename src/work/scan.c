@@ -6,6 +6,7 @@
 #include "work/filter.h"
 #include "work/worker.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /*
@@ -24,6 +25,13 @@
 #define FRONTIER_LIMIT ((size_t)4 * FRONTIER_MOST) /* within one directory, too */
 #define FRONTIER_JOB 256                           /* directories in a job that is handed over */
 
+/* A file of the chunk in the making that may be new since the campaign began. */
+struct candidate {
+	size_t file; /* its number in the chunk */
+	struct dr_fid fid;
+	char *sources; /* that it has objects on, "0,3" */
+};
+
 struct scan {
 	struct dr_worker *worker;
 	struct dr_claim *claim;
@@ -32,6 +40,8 @@ struct scan {
 	struct dr_frontier_dir here; /* the directory in hand; path NULL: none */
 	struct dr_filter_dir filter;
 	struct dr_chunk_builder builder;
+	struct candidate *candidates;
+	size_t n_candidates, cap_candidates;
 	struct dr_scan_results results;
 	struct dr_buf path; /* scratch */
 	struct dr_queue_state state;
@@ -71,6 +81,72 @@ static void scan_error(struct scan *scan, const char *name, size_t name_len, int
 	dr_scan_results_add_error(&scan->results, dr_buf_cstr(&text));
 }
 
+/* "0,3": the sources that the layout has objects on; malloc'ed. "": none, or the layout cannot be read */
+static char *sources_of(const struct scan *scan, const struct dr_entry *entry)
+{
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	struct dr_rangeset met = { 0 };
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+
+	if (dr_layout_decode(entry->layout, entry->layout_len, &layout) < 0) {
+		return dr_xstrdup("");
+	}
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		const struct dr_layout_comp *comp = &layout->comps[c];
+
+		for (uint32_t i = 0; comp->flags & DR_COMP_INIT && i < comp->n_objects; i++) {
+			uint32_t ost = comp->objects[i].ost;
+
+			if (dr_rangeset_has(&scan->spec->osts, ost) &&
+				!dr_rangeset_has(&met, ost)) {
+				dr_rangeset_add(&met, ost);
+				dr_buf_printf(&text, "%s%" PRIu32, text.len ? "," : "", ost);
+			}
+		}
+	}
+	dr_rangeset_fini(&met);
+	return dr_xstrdup(dr_buf_cstr(&text));
+}
+
+/*
+ * What the proving scans find is new when nobody has heard of it; what the first scan finds, when it was born after the
+ * campaign was made.
+ */
+static void note_candidate(
+	struct scan *scan, const struct dr_entry *entry, const struct dr_stat *st)
+{
+	int64_t born_ms = (int64_t)st->btime.tv_sec * 1000 + st->btime.tv_nsec / 1000000;
+
+	if (scan->frontier.round == 0 && born_ms <= (int64_t)scan->spec->created_ms) {
+		return;
+	}
+	if (scan->n_candidates == scan->cap_candidates) {
+		scan->cap_candidates = scan->cap_candidates ? scan->cap_candidates * 2 : 64;
+		scan->candidates = dr_xrealloc(
+			scan->candidates, scan->cap_candidates * sizeof(*scan->candidates));
+	}
+	scan->candidates[scan->n_candidates++] = (struct candidate){
+		.file = (size_t)scan->builder.n_files,
+		.fid = entry->fid,
+		.sources = sources_of(scan, entry),
+	};
+}
+
+/* Tells those whose file nobody has heard of. known NULL: of none. */
+static void take_candidates(struct scan *scan, const uint8_t *known)
+{
+	for (size_t i = 0; i < scan->n_candidates; i++) {
+		struct candidate *candidate = &scan->candidates[i];
+
+		if (!known || !known[candidate->file]) {
+			dr_scan_results_add_appeared(
+				&scan->results, &candidate->fid, candidate->sources);
+		}
+		free(candidate->sources);
+	}
+	scan->n_candidates = 0;
+}
+
 /*
  * In the scans that prove emptiness, a file that is a leftover is known already; only what nobody has
  * heard of is kept. The builder is taken apart and filled again.
@@ -98,6 +174,9 @@ static int drop_known(struct scan *scan)
 			dr_chunk_add(&scan->builder, &chunk.files[i]);
 		}
 	}
+	if (r == 0) {
+		take_candidates(scan, known);
+	}
 	return r;
 }
 
@@ -108,6 +187,8 @@ static int flush_chunk(struct scan *scan)
 	if (scan->builder.n_files > 0 && scan->frontier.round > 0) {
 		scan->builder.outcomes = false;
 		r = drop_known(scan);
+	} else {
+		take_candidates(scan, NULL);
 	}
 	if (r == 0 && scan->builder.n_files > 0) {
 		dr_count(&scan->worker->counters, DR_COUNT_FOUND, scan->builder.n_files);
@@ -268,7 +349,11 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 		(look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN))) {
 		return 0;
 	}
-	r = dir->fs->ops->entry_stat(dir, entry->name, &st);
+	if (entry->stat) {
+		st = *entry->stat;
+	} else {
+		r = dir->fs->ops->entry_stat(dir, entry->name, &st);
+	}
 	if (r == -ENOENT) {
 		return 0;
 	}
@@ -285,6 +370,7 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 		.size = st.size,
 	};
 
+	note_candidate(scan, entry, &st);
 	dr_chunk_add(&scan->builder, &file);
 	if (scan->builder.n_files >= options->scan_batch_size ||
 		scan->builder.bytes >= options->chunk_bytes) {
@@ -420,6 +506,10 @@ int dr_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 	dr_frontier_fini(&scan.frontier);
 	dr_filter_dir_fini(&scan.filter);
 	dr_chunk_builder_fini(&scan.builder);
+	for (size_t i = 0; i < scan.n_candidates; i++) {
+		free(scan.candidates[i].sources);
+	}
+	free(scan.candidates);
 	dr_scan_results_fini(&scan.results);
 	dr_buf_fini(&scan.path);
 	return r < 0 ? r : 0;
