@@ -1,5 +1,6 @@
 -- The leader asks whether the campaign is over, or a new scan is due. Looks at scan, move and retries together.
--- ARGV: epoch, number of rounds at most, the round that the leader believes in, frontiers for the next round...
+-- ARGV: epoch, number of rounds at most, the round that the leader believes in, sources that close_command is run for ("0,1,5"),
+-- frontiers for the next round...
 -- Returns {0} work is left; {1, round} a new round began; {2, ms until the next retry}; {3, state} it is over;
 -- {4} the round is another one, ask again.
 open_gate()
@@ -16,6 +17,11 @@ local function finish(final)
   return { 3, final }
 end
 if m[3] == '1' then return finish('dry_run_completed') end
+-- The scans that prove emptiness come after the closing of every source was tried.
+if ARGV[4] ~= '' and redis.call('HGET', OSTS, 'closing') == ARGV[1] then return { 0 } end
+for ost in string.gmatch(ARGV[4], '%d+') do
+  if is_open(ost) then return { 0 } end
+end
 local last = tonumber(ARGV[2])
 if not m[4] or m[5] then
   if round == 0 or m[5] or (found > 0 and round < last) then
@@ -28,7 +34,7 @@ if not m[4] or m[5] then
       redis.call('HDEL', LEFT, (string.match(e, '^%d+')))
     end
     redis.call('DEL', DONEFIDS, ERRORS, left('new'))
-    for i = 4, #ARGV do add_frontier(ARGV[i]) end
+    for i = 5, #ARGV do add_frontier(ARGV[i]) end
     return { 1, round }
   end
   redis.call('HSET', META, 'verified', 1)

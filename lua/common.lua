@@ -5,7 +5,9 @@ local META = P .. 'meta'         -- hash: id epoch state reason phase round dry_
 local LEADER = P .. 'leader'     -- string that expires: who leads (external servers; embedded ones have a lock)
 local CAMPAIGNS = 'drover:campaigns' -- set: names of the campaigns of an external server
 local LEDGER = P .. 'ledger'     -- hash: the counts
-local OSTS = P .. 'osts'         -- hash: files:I, bytes:I moved off source I; row:I failures in a row
+local OSTS = P .. 'osts'         -- hash: files:I, bytes:I moved off source I; row:I failures in a row; new:I files that appeared on it;
+                                 -- close:I what close_command came to, shows:I, opened:I, closing, opening (closing.lua)
+local NEWFIDS = P .. 'newfids'   -- set: FIDs that are counted in new:I
 local REASONS = P .. 'reasons'   -- hash: class/step/errno -> files, as they were settled
 local WORKERS = P .. 'workers'   -- hash: process -> JSON
 local BEATS = P .. 'beats'       -- zset: process by the server's time of its last heartbeat, ms
@@ -23,7 +25,7 @@ local function left(class) return P .. 'left:' .. class end  -- zset: number:fil
 
 -- All that a campaign has but META, and a new start of it.
 local function wipe()
-  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, ERRORS, left('new'),
+  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, NEWFIDS, ERRORS, left('new'),
     left('busy'), left('changed'), left('refused'), left('no_space'), left('failed'))
   for _, kind in ipairs({ 'scan', 'move' }) do
     redis.call('UNLINK', stream(kind), progress(kind), returned(kind))
@@ -119,6 +121,12 @@ local function give_back(kind, id, again)
     ledger('scan_active', -1)
     ledger('scan_pending', 1)
   end
+end
+
+-- Whether close_command is to be run for a source: it was not yet, or an earlier leader's failed.
+local function is_open(ost)
+  local ok, epoch = string.match(redis.call('HGET', OSTS, 'close:' .. ost) or '', '^(%d) (%S+)')
+  return not ok or (ok == '0' and epoch ~= ARGV[1])
 end
 
 -- again: 1 when a holder that died may have moved some of the files without a word.

@@ -1,6 +1,7 @@
 -- What a scanner found, and where it goes on. ARGV: epoch, consumer, id, deliveries, sequence number,
 -- last (1: the job is done), progress, entries, directories, new (1: found files are only reported),
 -- candidates of the list: looked at, on the sources, gone, excluded, below the scan paths,
+-- number of files that appeared during the campaign, (FID, sources that it is on: "0,3")...,
 -- number of errors, errors..., number of chunks, (files, bytes, payload)..., frontiers...
 -- Returns {1, scan jobs pending, files pending, hungry scanners, state} or {0}: the claim is lost.
 local who, id = ARGV[2], ARGV[3]
@@ -11,13 +12,26 @@ local at_seq = tonumber(redis.call('HGET', key, id .. ':seq') or 0)
 -- A server that took over from another may have lost the settle before this one: then all since is found again.
 if seq > at_seq + 1 then return { 0 } end
 if seq > at_seq then
-  local at = 16
+  local first_new = 17
+  local at = first_new + 2 * tonumber(ARGV[16])
   local n_errors = tonumber(ARGV[at])
   -- A settle that queues files may be refused when memory is full; one that only frees must not be.
   if ARGV[at + n_errors + 1] == '0' then open_gate() end
   for i = 1, n_errors do
     redis.call('RPUSH', ERRORS, ARGV[at + i])
     redis.call('LTRIM', ERRORS, 0, 999)
+  end
+  for i = first_new, at - 2, 2 do
+    -- A file may be met under two names, or again when it was renamed. Beyond a hundred thousand that is not looked at.
+    local fid, first = ARGV[i], nil
+    if redis.call('SCARD', NEWFIDS) < 100000 then
+      first = redis.call('SADD', NEWFIDS, fid) == 1
+    else
+      first = redis.call('SISMEMBER', NEWFIDS, fid) == 0
+    end
+    if first then
+      for ost in string.gmatch(ARGV[i + 1], '%d+') do redis.call('HINCRBY', OSTS, 'new:' .. ost, 1) end
+    end
   end
   ledger('scan_errors', n_errors)
   at = at + n_errors + 1

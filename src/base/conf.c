@@ -47,6 +47,7 @@ static char *refusal(const struct dr_conf_option *option, const char *value)
 {
 	static const char *const kinds[] = {
 		[DR_CONF_STRING] = "text",
+		[DR_CONF_COMMAND] = "a command",
 		[DR_CONF_U64] = "a number",
 		[DR_CONF_SIZE] = "a size (such as 64K or 1.5G)",
 		[DR_CONF_SECONDS] = "a time (such as 90s, 5m, 2h or 1d)",
@@ -77,7 +78,7 @@ static int set_option(
 	int r = 0;
 	if (option->type == DR_CONF_BOOL) {
 		r = parse_bool(value, &yes);
-	} else if (option->type != DR_CONF_STRING) {
+	} else if (option->type != DR_CONF_STRING && option->type != DR_CONF_COMMAND) {
 		r = parse_number(option, value, &number);
 	}
 	if (r < 0) {
@@ -89,7 +90,7 @@ static int set_option(
 		return -EINVAL;
 	}
 	void *field = (char *)target + option->offset;
-	if (option->type == DR_CONF_STRING) {
+	if (option->type == DR_CONF_STRING || option->type == DR_CONF_COMMAND) {
 		char **text = field;
 		free(*text);
 		*text = dr_xstrdup(value);
@@ -166,6 +167,35 @@ static void check_section(struct conf_read *read, const char *line, size_t len)
 	fail(read, dr_xstrdup(dr_buf_cstr(&text)));
 }
 
+/* inih would cut the line there, and half a command is another one. */
+static void check_command(struct conf_read *read, const uint8_t *line, size_t len)
+{
+	size_t key_len = 0, at = 0;
+
+	while (key_len < len && line[key_len] != '=' && line[key_len] != ':') {
+		key_len++;
+	}
+	at = key_len;
+	while (key_len > 0 && is_blank(line[key_len - 1])) {
+		key_len--;
+	}
+	for (size_t i = 0; i < read->n_options; i++) {
+		const struct dr_conf_option *option = &read->table[i];
+
+		if (option->type != DR_CONF_COMMAND || strlen(option->key) != key_len ||
+			memcmp(option->key, line, key_len) != 0) {
+			continue;
+		}
+		for (; at + 1 < len; at++) {
+			if (is_blank(line[at]) && line[at + 1] == ';') {
+				fail(read, dr_xasprintf("%s: a ';' after a blank begins a comment",
+						   option->key));
+				return;
+			}
+		}
+	}
+}
+
 /*
  * inih's reader: one whole line a call, without the blanks at both ends. inih would take an
  * indented line for more of the value before it.
@@ -207,6 +237,7 @@ static char *next_line(char *line, int size, void *stream)
 	if (len && *p == '[') {
 		check_section(read, (const char *)p, len);
 	}
+	check_command(read, p, len);
 	if (read->message) {
 		return NULL;
 	}

@@ -10,8 +10,9 @@
  */
 enum dr_conf_type {
 	DR_CONF_STRING, /* char *, malloc'ed; the old value is freed */
-	DR_CONF_U64,    /* uint64_t, from min to max */
-	DR_CONF_SIZE,   /* uint64_t bytes, dr_text_parse_size(); from min to max, max 0: no bound */
+	DR_CONF_COMMAND, /* the same, a line for a shell: a ';' after a blank, which would begin a comment, is refused */
+	DR_CONF_U64,  /* uint64_t, from min to max */
+	DR_CONF_SIZE, /* uint64_t bytes, dr_text_parse_size(); from min to max, max 0: no bound */
 	DR_CONF_SECONDS, /* uint64_t seconds, dr_text_parse_seconds(); bounds likewise */
 	DR_CONF_BOOL,    /* bool: yes no true false on off 1 0 */
 };

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "campaign/chunk.h"
+#include "campaign/closing.h"
 #include "store/scripts.h"
 
 #include <inttypes.h>
@@ -132,25 +133,6 @@ static json_t *workers_json(const redisReply *workers)
 	return list;
 }
 
-static json_t *sources_json(const redisReply *osts, const struct dr_spec *spec)
-{
-	json_t *list = json_array();
-
-	for (int o = dr_rangeset_next(&spec->osts, 0); o >= 0;
-		o = dr_rangeset_next(&spec->osts, (uint32_t)o + 1)) {
-		json_t *source = json_object();
-		char name[32];
-
-		set_int(source, "ost", o);
-		(void)snprintf(name, sizeof(name), "files:%d", o);
-		set_int(source, "files_moved", hash_int(osts, name));
-		(void)snprintf(name, sizeof(name), "bytes:%d", o);
-		set_int(source, "bytes_moved", hash_int(osts, name));
-		(void)json_array_append_new(list, source);
-	}
-	return list;
-}
-
 static json_t *reasons_json(const redisReply *reasons)
 {
 	json_t *list = json_array();
@@ -274,7 +256,7 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 	set_int(memory, "used_bytes", dr_reply_int(reply, 7));
 	set_int(memory, "max_bytes", dr_reply_int(reply, 8));
 	(void)json_object_set_new(status, "memory", memory);
-	(void)json_object_set_new(status, "sources", sources_json(part(reply, 2), spec));
+	(void)json_object_set_new(status, "sources", dr_closing_sources_json(part(reply, 2), spec));
 	(void)json_object_set_new(status, "reasons", reasons_json(part(reply, 3)));
 	return status;
 }
@@ -508,7 +490,7 @@ static json_t *status_created(const struct dr_spec *spec)
 		status, "retries", json_pack("{s:i,s:n}", "scheduled", 0, "next_seconds"));
 	(void)json_object_set_new(
 		status, "memory", json_pack("{s:i,s:i}", "used_bytes", 0, "max_bytes", 0));
-	(void)json_object_set_new(status, "sources", sources_json(NULL, spec));
+	(void)json_object_set_new(status, "sources", dr_closing_sources_json(NULL, spec));
 	(void)json_object_set_new(status, "reasons", json_array());
 	return status;
 }
@@ -520,6 +502,7 @@ int dr_control_status_any(const struct dr_folder *folder, json_t **ret_status)
 	json_t *status = NULL;
 	/* Before the state is read: a daemon writes the new state before it removes the request. */
 	bool retry_waits = dr_folder_retry_requested(folder);
+	bool reopen_waits = dr_folder_requested(folder, DR_REQUEST_REOPENED);
 	int r = dr_folder_spec(folder, &spec);
 
 	if (r < 0) {
@@ -546,6 +529,9 @@ int dr_control_status_any(const struct dr_folder *folder, json_t **ret_status)
 	}
 	(void)json_object_set_new(status, "live", json_false());
 	(void)json_object_set_new(status, "workers", json_array());
+	if (reopen_waits) {
+		dr_closing_json_reopened(json_object_get(status, "sources"));
+	}
 	if (retry_waits && dr_state_is_final(json_string_value(json_object_get(status, "state")))) {
 		set_str(status, "state", DR_STATE_REOPENED);
 	}

@@ -31,7 +31,8 @@ bool dr_state_is_final(const char *state);
  * list{candidates looked_at on_sources gone excluded below_paths}: of the first scan, null without a list
  * scan{pending active entries directories errors} rates{files_per_sec bytes_per_sec scanned_per_sec} eta_seconds (null: unknown)
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
- * targets: sources[]{ost files_moved bytes_moved}   reasons[]{class step error files}
+ * sources[]{ost files_moved bytes_moved files_appeared closing{command state_shows_it ended_ms result last_line}} (closing.h)
+ * reasons[]{class step error files}
  */
 dr_nodiscard int dr_control_status(
 	struct dr_store *store, const struct dr_spec *spec, json_t **ret_status);

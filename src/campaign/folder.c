@@ -253,7 +253,8 @@ int dr_folder_write_json(const struct dr_folder *folder, const char *file, const
 static bool verb_ok(const char *verb)
 {
 	static const char *const verbs[] = { "pause", "resume", "retry-skipped", "retry-failed",
-		"retry-class-refused", "retry-class-no_space", "retry-class-failed" };
+		"retry-class-refused", "retry-class-no_space", "retry-class-failed",
+		DR_REQUEST_REOPENED };
 
 	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
 		if (strcmp(verb, verbs[i]) == 0) {
@@ -342,6 +343,36 @@ void dr_folder_request_done(const struct dr_folder *folder, const char *file)
 	dr_cleanup(dr_freep) char *path = dr_xasprintf("requests/%s", file);
 
 	(void)unlinkat(folder->fd, path, 0);
+}
+
+/* Of the requests that wait, the last one that is `a` or `b`; NULL: none is. */
+static const char *last_of(const struct dr_folder *folder, const char *a, const char *b)
+{
+	struct dirent **entries = NULL;
+	int n = scandirat(folder->fd, "requests", &entries, only_requests, alphasort);
+	const char *last = NULL;
+
+	for (int i = 0; i < n; i++) {
+		dr_cleanup(dr_freep) char *verb = NULL;
+		if (read_request(folder, entries[i]->d_name, &verb) == 1) {
+			last = strcmp(verb, a) == 0 ? a : strcmp(verb, b) == 0 ? b : last;
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return last;
+}
+
+bool dr_folder_requested(const struct dr_folder *folder, const char *verb)
+{
+	return last_of(folder, verb, verb) != NULL;
+}
+
+bool dr_folder_pause_requested(const struct dr_folder *folder)
+{
+	static const char pause[] = "pause";
+
+	return last_of(folder, pause, "resume") == pause;
 }
 
 static int not_hidden(const struct dirent *entry)

@@ -63,13 +63,19 @@ dr_nodiscard int dr_folder_write_json(
 	const struct dr_folder *folder, const char *file, const json_t *json);
 
 /*
- * Requests: "pause", "resume", "retry-skipped", "retry-failed", "retry-class-C" (one class alone), left for the next leader in order.
+ * Requests: "pause", "resume", "retry-skipped", "retry-failed", "retry-class-C" (one class alone), "reopened" (the
+ * sources were opened by command), left for the next leader in order.
  */
+#define DR_REQUEST_REOPENED "reopened"
 dr_nodiscard int dr_folder_request(const struct dr_folder *folder, const char *verb);
 /* 1 and the oldest one, or 0 when there is none. *ret_file is removed by dr_folder_request_done(). */
 dr_nodiscard int dr_folder_next_request(
 	const struct dr_folder *folder, char **ret_verb, char **ret_file);
 void dr_folder_request_done(const struct dr_folder *folder, const char *file);
+/* Whether this request waits for the next daemon. */
+bool dr_folder_requested(const struct dr_folder *folder, const char *verb);
+/* Whether, of the requests that wait, the last one to pause or resume is to pause. */
+bool dr_folder_pause_requested(const struct dr_folder *folder);
 /* Whether a retry waits for the next daemon, be it behind other requests. */
 bool dr_folder_retry_requested(const struct dr_folder *folder);
 

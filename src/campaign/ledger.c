@@ -6,6 +6,13 @@
 #include <stdio.h>
 #include <uthash.h>
 
+static void put_fid(struct dr_buf *buf, const struct dr_fid *fid)
+{
+	dr_buf_put_u64(buf, fid->seq);
+	dr_buf_put_u32(buf, fid->oid);
+	dr_buf_put_u32(buf, fid->ver);
+}
+
 void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder)
 {
 	dr_buf_put_u64(&results->chunks, builder->n_files);
@@ -37,12 +44,24 @@ void dr_scan_results_add_error(struct dr_scan_results *results, const char *text
 	results->n_errors++;
 }
 
+void dr_scan_results_add_appeared(
+	struct dr_scan_results *results, const struct dr_fid *fid, const char *sources)
+{
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+
+	put_fid(&bytes, fid);
+	dr_buf_put_blob(&results->appeared, bytes.data, bytes.len);
+	dr_buf_put_blob(&results->appeared, sources, strlen(sources));
+	results->n_appeared++;
+}
+
 static void results_clear(struct dr_scan_results *results)
 {
 	dr_buf_clear(&results->chunks);
 	dr_buf_clear(&results->frontiers);
 	dr_buf_clear(&results->errors);
-	results->n_chunks = results->n_frontiers = results->n_errors = 0;
+	dr_buf_clear(&results->appeared);
+	results->n_chunks = results->n_frontiers = results->n_errors = results->n_appeared = 0;
 	results->entries = results->directories = 0;
 	results->listed = (struct dr_listed){ 0 };
 }
@@ -52,6 +71,7 @@ void dr_scan_results_fini(struct dr_scan_results *results)
 	dr_buf_fini(&results->chunks);
 	dr_buf_fini(&results->frontiers);
 	dr_buf_fini(&results->errors);
+	dr_buf_fini(&results->appeared);
 	*results = (struct dr_scan_results){ 0 };
 }
 
@@ -63,6 +83,20 @@ static void put_list(struct dr_args *args, const struct dr_buf *list)
 		uint64_t len = dr_cur_u64(&cur);
 
 		dr_args_bytes(args, dr_cur_bytes(&cur, (size_t)len), (size_t)len);
+	}
+}
+
+/* Their number, then FID and sources of each. */
+static void put_appeared(struct dr_args *args, const struct dr_scan_results *results)
+{
+	struct dr_cur cur = dr_cur_of(results->appeared.data, results->appeared.len);
+
+	dr_args_u64(args, results->n_appeared);
+	for (size_t i = 0; i < 2 * results->n_appeared; i++) {
+		size_t len;
+		const uint8_t *bytes = dr_cur_blob(&cur, &len);
+
+		dr_args_bytes(args, bytes, len);
 	}
 }
 
@@ -102,6 +136,7 @@ int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool l
 	dr_args_u64(&args, results->listed.gone);
 	dr_args_u64(&args, results->listed.excluded);
 	dr_args_u64(&args, results->listed.below_paths);
+	put_appeared(&args, results);
 	dr_args_u64(&args, results->n_errors);
 	put_list(&args, &results->errors);
 	put_chunks(&args, results);
@@ -199,13 +234,6 @@ static void sum_reason(struct sums *sums, const struct dr_outcome *outcome)
 		HASH_ADD_STR(sums->reasons, key, reason);
 	}
 	reason->files++;
-}
-
-static void put_fid(struct dr_buf *buf, const struct dr_fid *fid)
-{
-	dr_buf_put_u64(buf, fid->seq);
-	dr_buf_put_u32(buf, fid->oid);
-	dr_buf_put_u32(buf, fid->ver);
 }
 
 static void sum_leftover(struct sums *sums, const struct dr_claim *claim,

@@ -28,6 +28,9 @@ struct dr_scan_results {
 	size_t n_frontiers;
 	struct dr_buf errors; /* per directory that could not be read: u64 length, text */
 	size_t n_errors;
+	struct dr_buf
+		appeared; /* per file that is new since the campaign began: blob FID, blob sources */
+	size_t n_appeared;
 	uint64_t entries, directories;
 	struct dr_listed listed; /* in the first scan only, or they would count again in each */
 };
@@ -44,6 +47,9 @@ struct dr_queue_state {
 void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder);
 void dr_scan_results_add_frontier(struct dr_scan_results *results, const void *bytes, size_t len);
 void dr_scan_results_add_error(struct dr_scan_results *results, const char *text);
+/* A file of a chunk that appeared on these sources ("0,3") during the campaign. However often it is told, it counts once. */
+void dr_scan_results_add_appeared(
+	struct dr_scan_results *results, const struct dr_fid *fid, const char *sources);
 void dr_scan_results_fini(struct dr_scan_results *results);
 
 /*

@@ -4,6 +4,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "campaign/template.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -124,6 +125,11 @@ static int check_lfs_command(const char *value, const char **ret_why)
 	return 0;
 }
 
+static int check_template(const char *value, const char **ret_why)
+{
+	return value[0] ? dr_template_check(value, ret_why) : 0;
+}
+
 #define FIELD(name) offsetof(struct dr_options, name)
 #define MIB (1024ull * 1024)
 
@@ -149,6 +155,9 @@ const struct dr_conf_option dr_option_table[] = {
 		.check = check_subnet },
 	{ "lfs_migrate_command", DR_CONF_STRING, FIELD(lfs_migrate_command),
 		.check = check_lfs_command },
+	{ "close_command", DR_CONF_COMMAND, FIELD(close_command), .check = check_template },
+	{ "open_command", DR_CONF_COMMAND, FIELD(open_command), .check = check_template },
+	{ "close_timeout", DR_CONF_SECONDS, FIELD(close_timeout), 1, 86400 },
 	{ "log_level", DR_CONF_STRING, FIELD(log_level), .check = check_log_level },
 	{ "scan_workers", DR_CONF_U64, FIELD(scan_workers), 1, 256 },
 	{ "migration_workers", DR_CONF_U64, FIELD(migration_workers), 1, 256 },
@@ -175,6 +184,7 @@ void dr_options_init(struct dr_options *options)
 		.folder_timeout = 10,
 		.metrics_port = 9188,
 		.metrics_bind_address = dr_xstrdup("127.0.0.1"),
+		.close_timeout = 60,
 		.log_level = dr_xstrdup("info"),
 		.scan_workers = 4,
 		.migration_workers = 4,
@@ -194,6 +204,8 @@ void dr_options_fini(struct dr_options *options)
 	free(options->metrics_bind_address);
 	free(options->communication_subnet);
 	free(options->lfs_migrate_command);
+	free(options->close_command);
+	free(options->open_command);
 	free(options->log_level);
 	free(options->retry_delays);
 	if (options->redis_url) {

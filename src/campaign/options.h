@@ -23,6 +23,9 @@ struct dr_options {
 	char *metrics_bind_address;
 	char *communication_subnet; /* "10.0.16.0/24"; NULL: loopback only */
 	char *lfs_migrate_command;
+	/* Templates (campaign/template.h); NULL or "": sources are neither closed nor opened. */
+	char *close_command, *open_command;
+	uint64_t close_timeout; /* seconds that one of these commands may take */
 	char *log_level;
 	uint64_t scan_workers, migration_workers; /* threads */
 	uint64_t copy_threads;                    /* of a process, that help with large files */

@@ -4,6 +4,7 @@
 
 #include "campaign/folder.h"
 #include "campaign/options.h"
+#include "store/store.h"
 
 #include <argp.h>
 
@@ -28,7 +29,7 @@ struct cli {
 typedef int cli_fn(struct cli *cli, int argc, char **argv);
 
 cli_fn cli_start, cli_status, cli_list, cli_report, cli_wait, cli_run, cli_pause, cli_resume,
-	cli_retry_skipped, cli_retry_failed, cli_delete, cli_reprime, cli_takeover;
+	cli_retry_skipped, cli_retry_failed, cli_reopen, cli_delete, cli_reprime, cli_takeover;
 
 /* Prints "drover: ..." as one line on stderr. @return CLI_BAD_INPUT */
 int cli_refuse(const char *fmt, ...) dr_printf(1, 2);
@@ -51,6 +52,11 @@ char *cli_config_words(const struct cli *cli);
 
 /* Asks on the terminal. @return whether the answer is yes */
 bool cli_confirm(const char *question);
+/*
+ * The same for commands that may not go on without an answer. yes: it was given on the command line.
+ * @return CLI_OK go on, or CLI_BAD_INPUT with the message printed
+ */
+int cli_ask(const char *command, const char *name, bool yes, const char *question);
 
 /* A campaign that is there. */
 struct cli_campaign {
@@ -63,6 +69,11 @@ struct cli_campaign {
  */
 int cli_open(struct cli *cli, const char *name, bool want_spec, struct cli_campaign *ret_campaign);
 void cli_campaign_fini(struct cli_campaign *campaign);
+/*
+ * The running campaign's server, or NULL when no daemon runs.
+ * @return CLI_OK, or CLI_BAD_INPUT with the message printed
+ */
+int cli_connect(const struct cli_campaign *campaign, const char *name, struct dr_store **ret_store);
 
 /*
  * The state that wait goes by, from the folder alone: a request for a retry reopens what was over.

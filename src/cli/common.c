@@ -168,6 +168,30 @@ void cli_campaign_fini(struct cli_campaign *campaign)
 	campaign->spec = NULL;
 }
 
+int cli_connect(const struct cli_campaign *campaign, const char *name, struct dr_store **ret_store)
+{
+	int r = dr_control_connect(&campaign->folder, campaign->spec, ret_store);
+
+	if (r >= 0) {
+		return CLI_OK;
+	}
+	*ret_store = NULL;
+	if (r == -EACCES || r == -EPERM) {
+		return campaign->folder.engine
+			       ? cli_refuse(
+					 "the server of campaign '%s' refuses user, password or a permission",
+					 name)
+			       : cli_refuse(
+					 "the secret of campaign '%s' is not ours to read: root is needed",
+					 name);
+	}
+	if (campaign->folder.engine) {
+		return cli_refuse(
+			"the server of campaign '%s' cannot be reached: %s", name, cli_strerror(r));
+	}
+	return CLI_OK;
+}
+
 /* From the site's own server, which alone knows. */
 static int engine_state(const struct dr_folder *folder, char **ret_state)
 {
@@ -250,4 +274,15 @@ bool cli_confirm(const char *question)
 
 	(void)fprintf(stderr, "%s [y/N] ", question);
 	return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+int cli_ask(const char *command, const char *name, bool yes, const char *question)
+{
+	if (yes) {
+		return CLI_OK;
+	}
+	if (!isatty(STDIN_FILENO)) {
+		return cli_refuse("%s: nobody is there to ask; --yes answers", command);
+	}
+	return cli_confirm(question) ? CLI_OK : cli_refuse("'%s' was left as it is", name);
 }

@@ -60,35 +60,6 @@ static error_t parse_control(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/*
- * The running campaign's server, or NULL when no daemon runs.
- * @return CLI_OK, or CLI_BAD_INPUT with the message printed
- */
-static int connect_live(
-	const struct cli_campaign *campaign, const char *name, struct dr_store **ret_store)
-{
-	int r = dr_control_connect(&campaign->folder, campaign->spec, ret_store);
-
-	if (r >= 0) {
-		return CLI_OK;
-	}
-	*ret_store = NULL;
-	if (r == -EACCES || r == -EPERM) {
-		return campaign->folder.engine
-			       ? cli_refuse(
-					 "the server of campaign '%s' refuses user, password or a permission",
-					 name)
-			       : cli_refuse(
-					 "the secret of campaign '%s' is not ours to read: root is needed",
-					 name);
-	}
-	if (campaign->folder.engine) {
-		return cli_refuse(
-			"the server of campaign '%s' cannot be reached: %s", name, cli_strerror(r));
-	}
-	return CLI_OK;
-}
-
 /* Leaves a request for the next daemon, when the campaign is not over. */
 static int leave_request(const struct cli *cli, const struct cli_campaign *campaign,
 	const char *name, const char *verb)
@@ -163,7 +134,7 @@ static int pause_or_resume(struct cli *cli, const struct control_args *args)
 	if (r) {
 		return r;
 	}
-	r = connect_live(&campaign, args->name, &store);
+	r = cli_connect(&campaign, args->name, &store);
 	if (r == CLI_OK && !store) {
 		r = refuse_when_over(&campaign, args);
 		if (r == CLI_OK) {
@@ -253,7 +224,7 @@ static int retry(struct cli *cli, const struct control_args *args, const char *c
 	if (r) {
 		return r;
 	}
-	r = connect_live(&campaign, args->name, &store);
+	r = cli_connect(&campaign, args->name, &store);
 	if (r == CLI_OK) {
 		/* The site's own server is there whether or not daemons are. */
 		bool reopen = campaign.folder.engine != NULL;

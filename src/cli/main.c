@@ -14,6 +14,7 @@
  *   report.c   report
  *   wait.c     wait                run.c     run: a daemon in the foreground
  *   control.c  pause, resume, retry-skipped, retry-failed, delete
+ *   reopen.c   reopen
  *   rescue.c   reprime, takeover
  *   common.c   messages, the configuration, opening a campaign
  *   term.c     what the terminal can show
@@ -37,6 +38,7 @@ static const struct command commands[] = {
 	{ "resume", "N", "go on after a pause", cli_resume },
 	{ "retry-skipped", "N", "try the busy and changed files again", cli_retry_skipped },
 	{ "retry-failed", "N [--class C]", "try the failed files again", cli_retry_failed },
+	{ "reopen", "N [--yes]", "run open_command for its OSTs", cli_reopen },
 	{ "reprime", "N [--yes]", "forget all counts, scan from the start", cli_reprime },
 	{ "takeover", "N --host-is-dead", "lead in place of a host that is gone", cli_takeover },
 	{ "delete", "N [--yes]", "remove the campaign's folder", cli_delete },

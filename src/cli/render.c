@@ -167,6 +167,30 @@ static bool dry_run(const json_t *status)
 	return json_is_true(json_object_get(status, "dry_run"));
 }
 
+/* One line when close_command failed for some OSTs. */
+static void put_not_closed(struct dr_buf *out, const struct render_view *view, const json_t *status)
+{
+	const json_t *sources = json_object_get(status, "sources");
+	struct dr_rangeset failed = { 0 };
+	struct dr_buf text = { 0 };
+
+	for (size_t i = 0; i < json_array_size(sources); i++) {
+		const json_t *source = json_array_get(sources, i);
+		const json_t *closing = json_object_get(source, "closing");
+		if (strcmp(cli_text(closing, "command"), "failed") == 0) {
+			dr_rangeset_add(&failed, (uint32_t)cli_number(source, "ost"));
+		}
+	}
+	if (failed.count > 0) {
+		dr_rangeset_format(&failed, &text);
+		put(out, view,
+			"Not closed to new objects: close_command failed for OST %s; drover report %s tells why",
+			dr_buf_cstr(&text), cli_text(status, "campaign"));
+	}
+	dr_buf_fini(&text);
+	dr_rangeset_fini(&failed);
+}
+
 static void put_head(struct dr_buf *out, const struct render_view *view, const json_t *status)
 {
 	const char *name = cli_text(status, "campaign");
@@ -184,6 +208,7 @@ static void put_head(struct dr_buf *out, const struct render_view *view, const j
 	if (*reason) {
 		put(out, view, "Reason: %s", reason);
 	}
+	put_not_closed(out, view, status);
 	if (dry_run(status)) {
 		put(out, view,
 			"Dry run: files are found and looked at; nothing is copied or moved");

@@ -33,6 +33,9 @@ struct source {
 	uint32_t ost;
 	char name[64];
 	uint64_t files_moved, bytes_moved;
+	uint64_t files_appeared; /* on it, during the campaign */
+	const json_t *closing;   /* lent by the status; NULL: nothing is known of it */
+	bool shows_closed; /* its state says so: now, or, where that is unknown, when a leader looked last */
 	uint64_t files_left;
 	struct left *left;
 	size_t n_left;
@@ -221,6 +224,10 @@ static void take_moved(struct report *report)
 		if (source) {
 			source->files_moved = cli_number(moved, "files_moved");
 			source->bytes_moved = cli_number(moved, "bytes_moved");
+			source->files_appeared = cli_number(moved, "files_appeared");
+			source->closing = json_object_get(moved, "closing");
+			source->shows_closed =
+				json_is_true(json_object_get(source->closing, "state_shows_it"));
 		}
 	}
 }
@@ -255,6 +262,9 @@ static void take_objects(struct report *report)
 		source->objects = osts[i].objects;
 		source->objects_known = !(osts[i].state & DR_OST_DOWN);
 		source->objects_exact = osts[i].objects_exact;
+		if (!(osts[i].state & DR_OST_DOWN)) {
+			source->shows_closed = osts[i].state & DR_OST_NOCREATE;
+		}
 		/* What is deleted and not yet freed goes first: then the count is exact. */
 		if (over && source->objects > 0 && fs->ops->ost_settle &&
 			fs->ops->ost_settle(fs, osts[i].index, &source->objects) < 0) {
@@ -305,6 +315,52 @@ static bool is_ready(const struct report *report, const struct source *source, c
 	return false;
 }
 
+/* How close_command or open_command ended; NULL: drover ran none. */
+static const char *closing_command(const struct source *source)
+{
+	const char *command = cli_text(source->closing, "command");
+
+	return *command ? command : NULL;
+}
+
+/* Whether the OST takes new objects, as far as it is known, in words; malloc'ed. */
+static char *closed_in_words(const struct source *source)
+{
+	const char *command = closing_command(source);
+	const char *result = cli_text(source->closing, "result");
+	const char *line = cli_text(source->closing, "last_line");
+
+	if (!command) {
+		return dr_xstrdup(
+			source->shows_closed ? "yes, by its state" : "not closed by drover");
+	}
+	if (strcmp(command, "succeeded") == 0) {
+		return dr_xstrdup(source->shows_closed
+					  ? "yes, by command and by its state"
+					  : "yes, by command (its state does not show it)");
+	}
+	if (strcmp(command, "reopened") == 0) {
+		return dr_xstrdup(source->shows_closed
+					  ? "yes, by its state, though reopened by command"
+					  : "no: reopened by command");
+	}
+	return dr_xasprintf("%s%s%s%s",
+		source->shows_closed ? "yes, by its state, though the command failed: " : "no: ",
+		result, *line ? ": " : "", line);
+}
+
+static json_t *closed_to_json(const struct source *source)
+{
+	const char *command = closing_command(source);
+	dr_cleanup(dr_freep) char *words = closed_in_words(source);
+	bool closed = source->shows_closed || (command && strcmp(command, "succeeded") == 0);
+
+	return json_pack("{s:b, s:o, s:b, s:s, s:s, s:s}", "closed", (int)closed, "command",
+		command ? json_string(command) : json_null(), "state_shows_it",
+		(int)source->shows_closed, "result", cli_text(source->closing, "result"),
+		"last_line", cli_text(source->closing, "last_line"), "why", words);
+}
+
 static json_t *source_to_json(const struct report *report, const struct source *source)
 {
 	dr_cleanup(dr_freep) char *why = NULL;
@@ -317,10 +373,12 @@ static json_t *source_to_json(const struct report *report, const struct source *
 				      source->left[i].reason, "files",
 				      (json_int_t)source->left[i].files));
 	}
-	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:o, s:b, s:s}", "ost", (int)source->ost,
-		"name", source->name, "files_moved", (json_int_t)source->files_moved, "bytes_moved",
-		(json_int_t)source->bytes_moved, "files_left", (json_int_t)source->files_left,
-		"left", left, "objects",
+	return json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:b, s:s}", "ost",
+		(int)source->ost, "name", source->name, "files_moved",
+		(json_int_t)source->files_moved, "bytes_moved", (json_int_t)source->bytes_moved,
+		"files_left", (json_int_t)source->files_left, "left", left, "files_appeared",
+		(json_int_t)source->files_appeared, "closed_to_new_objects", closed_to_json(source),
+		"objects",
 		source->objects_known ? json_integer((json_int_t)source->objects) : json_null(),
 		"ready_to_remove", (int)ready, "why", why);
 }
@@ -361,6 +419,7 @@ static void print_source(const struct report *report, const struct source *sourc
 {
 	dr_cleanup(dr_freep) char *why = NULL;
 	bool ready = is_ready(report, source, &why);
+	dr_cleanup(dr_freep) char *closed = closed_in_words(source);
 	char files[32], bytes[32], left[32], objects[32];
 
 	(void)printf("OST %u%s%s%s\n", source->ost, *source->name ? " (" : "", source->name,
@@ -376,6 +435,10 @@ static void print_source(const struct report *report, const struct source *sourc
 			dr_text_count(left, sizeof left, source->left[i].files),
 			source->left[i].reason);
 	}
+	(void)printf("  appeared during the campaign  %s files%s\n",
+		dr_text_count(files, sizeof files, source->files_appeared),
+		source->files_appeared > 0 ? " (it was open to new objects)" : "");
+	(void)printf("  closed to new objects  %s\n", closed);
 	(void)printf("  objects on it    %s\n",
 		source->objects_known ? dr_text_count(objects, sizeof objects, source->objects)
 				      : "unknown");

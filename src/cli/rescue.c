@@ -48,18 +48,6 @@ static error_t parse_rescue(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* @return CLI_OK go on */
-static int ask(const struct rescue_args *args, const char *question)
-{
-	if (args->yes) {
-		return CLI_OK;
-	}
-	if (!isatty(STDIN_FILENO)) {
-		return cli_refuse("%s: nobody is there to ask; --yes answers", args->command);
-	}
-	return cli_confirm(question) ? CLI_OK : cli_refuse("'%s' was left as it is", args->name);
-}
-
 /* The site's own server may have lost all of it, then it is told again. */
 static int reprime_engine(
 	const struct cli *cli, const struct cli_campaign *campaign, const char *name)
@@ -151,7 +139,7 @@ int cli_reprime(struct cli *cli, int argc, char **argv)
 	}
 	dr_cleanup(dr_freep) char *question = dr_xasprintf(
 		"Forget the counts and the queue of '%s', and scan its paths again?", args.name);
-	r = ask(&args, question);
+	r = cli_ask(args.command, args.name, args.yes, question);
 	if (r == CLI_OK) {
 		r = campaign.folder.engine ? reprime_engine(cli, &campaign, args.name)
 					   : reprime_embedded(cli, &campaign, args.name);
@@ -255,7 +243,7 @@ static int take_over(
 	}
 	dr_cleanup(dr_freep) char *question =
 		dr_xasprintf("Is %s dead, and shall another host lead '%s'?", host, args->name);
-	r = ask(args, question);
+	r = cli_ask(args->command, args->name, args->yes, question);
 	if (r) {
 		return r;
 	}

@@ -46,6 +46,9 @@ struct dr_daemon {
 	char **dead;            /* processes found dead, told to the next reap */
 	size_t n_dead;
 
+	struct dr_closer
+		*closer; /* of a leader, while there is one, and a moment longer; may be NULL */
+
 	struct dr_http *http;
 	uint16_t metrics_port;
 	pthread_mutex_t status_lock; /* guards what follows, which the status server reads */
@@ -88,6 +91,14 @@ void dr_lead_tick(struct dr_daemon *daemon, uint64_t now_ns);
 dr_nodiscard int dr_daemon_sample(struct dr_daemon *daemon, uint64_t now_ns);
 /* Writes the list of leftovers, then the last status. @error of the server and the folder: the end must wait */
 dr_nodiscard int dr_lead_finish(struct dr_daemon *daemon);
+
+/* closer.c: whether this process, when it leads, closes the sources by command. */
+bool dr_closer_is_wanted(const struct dr_daemon *daemon);
+/* Every turn: a leader has a thread that closes them, and nobody else has. */
+void dr_closer_tend(struct dr_daemon *daemon);
+/* It ends as soon as it can; then waits for it. */
+void dr_closer_stop(struct dr_daemon *daemon);
+void dr_closer_free(struct dr_daemon *daemon);
 
 /* metrics.c */
 dr_nodiscard int dr_metrics_start(struct dr_daemon *daemon);

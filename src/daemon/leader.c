@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "campaign/closing.h"
 #include "campaign/frontier.h"
 #include "daemon/daemon.h"
 #include "store/scripts.h"
@@ -158,6 +159,8 @@ void dr_lead_requests(struct dr_daemon *daemon)
 		} else if (strcmp(verb, "retry-failed") == 0) {
 			r = dr_control_retry(
 				daemon->store, "refused,no_space,failed", true, &files);
+		} else if (strcmp(verb, DR_REQUEST_REOPENED) == 0) {
+			r = dr_closing_forget(daemon->store, &daemon->spec->osts);
 		} else if (strncmp(verb, "retry-class-", 12) == 0) {
 			r = dr_control_retry(daemon->store, verb + 12, true, &files);
 		}
@@ -185,6 +188,8 @@ static void advance(struct dr_daemon *daemon)
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	struct dr_buf *bufs;
 	static const char *const round_key = "round";
+	char *sources dr_cleanup(dr_freep) =
+		dr_closer_is_wanted(daemon) ? dr_closing_list(&daemon->spec->osts) : dr_xstrdup("");
 	uint64_t round = 0;
 
 	(void)pthread_mutex_lock(&daemon->status_lock);
@@ -192,6 +197,7 @@ static void advance(struct dr_daemon *daemon)
 	(void)pthread_mutex_unlock(&daemon->status_lock);
 	dr_args_u64(&args, DR_ROUNDS);
 	dr_args_u64(&args, round);
+	dr_args_str(&args, sources);
 	dr_control_put_frontiers(daemon->spec, round + 1, &args, &bufs);
 	int r = dr_store_run(daemon->store, &dr_script_advance, &args, false, &reply);
 

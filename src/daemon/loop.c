@@ -369,8 +369,10 @@ static bool have_role(struct dr_daemon *daemon, uint64_t now)
 static void turn(struct dr_daemon *daemon)
 {
 	uint64_t now = dr_now_ns();
+	bool has_role = have_role(daemon, now);
 
-	if (!have_role(daemon, now)) {
+	dr_closer_tend(daemon);
+	if (!has_role) {
 		return;
 	}
 	int r = tend(daemon, now);
@@ -454,6 +456,7 @@ int dr_daemon_run(struct dr_daemon *daemon)
 		}
 	}
 	tell_systemd("STOPPING=1");
+	dr_closer_stop(daemon);
 	if (daemon->role == DR_NO_ROLE) {
 		dr_link_stop(daemon->link); /* nobody is there to give jobs back to */
 	}
@@ -475,6 +478,7 @@ int dr_daemon_run(struct dr_daemon *daemon)
 	dr_http_stop(daemon->http);
 	daemon->http = NULL;
 	dr_link_stop(daemon->link);
+	dr_closer_free(daemon);
 	dr_work_free(daemon->work);
 	daemon->work = NULL;
 	forget_dead(daemon);

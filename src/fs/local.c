@@ -193,7 +193,7 @@ struct dr_stat dr_local_stat_of(const struct statx *sx)
 int dr_local_stat(int fd, const char *name, int flags, struct dr_stat *ret_stat)
 {
 	struct statx sx;
-	if (statx(fd, name, flags, STATX_BASIC_STATS, &sx) < 0) {
+	if (statx(fd, name, flags, STATX_BASIC_STATS | STATX_BTIME, &sx) < 0) {
 		return -errno;
 	}
 	*ret_stat = dr_local_stat_of(&sx);

@@ -8,6 +8,7 @@
 extern struct dr_script dr_script_advance;
 extern struct dr_script dr_script_beat;
 extern struct dr_script dr_script_claim;
+extern struct dr_script dr_script_closing;
 extern struct dr_script dr_script_engine;
 extern struct dr_script dr_script_forget;
 extern struct dr_script dr_script_giveback;

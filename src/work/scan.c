@@ -5,6 +5,7 @@
 #include "campaign/frontier.h"
 #include "work/filter.h"
 #include "work/look.h"
+#include "work/newcomers.h"
 #include "work/worker.h"
 
 #include <string.h>
@@ -41,6 +42,7 @@ struct scan {
 	struct dr_filter_dir filter;
 	struct dr_look look; /* at candidates */
 	struct dr_chunk_builder builder;
+	struct dr_newcomers newcomers; /* of the chunk in the making */
 	struct dr_scan_results results;
 	struct dr_buf path; /* scratch */
 	struct dr_queue_state state;
@@ -110,6 +112,9 @@ static int drop_known(struct scan *scan)
 			dr_chunk_add(&scan->builder, &chunk.files[i]);
 		}
 	}
+	if (r == 0) {
+		dr_newcomers_tell(&scan->newcomers, known, &scan->results);
+	}
 	return r;
 }
 
@@ -120,6 +125,8 @@ static int flush_chunk(struct scan *scan)
 	if (scan->builder.n_files > 0 && scan->frontier.round > 0) {
 		scan->builder.outcomes = false;
 		r = drop_known(scan);
+	} else {
+		dr_newcomers_tell(&scan->newcomers, NULL, &scan->results);
 	}
 	if (r == 0 && scan->builder.n_files > 0) {
 		dr_count(&scan->worker->counters, DR_COUNT_FOUND, scan->builder.n_files);
@@ -319,7 +326,11 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 		(look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN))) {
 		return 0;
 	}
-	r = dir->fs->ops->entry_stat(dir, entry->name, &st);
+	if (entry->stat) {
+		st = *entry->stat;
+	} else {
+		r = dir->fs->ops->entry_stat(dir, entry->name, &st);
+	}
 	if (r == -ENOENT) {
 		return 0;
 	}
@@ -336,6 +347,10 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 		.size = st.size,
 	};
 
+	if (scan->frontier.round > 0 || dr_newcomers_born_since(&st, scan->spec->created_ms)) {
+		dr_newcomers_add(
+			&scan->newcomers, entry, &scan->spec->osts, (size_t)scan->builder.n_files);
+	}
 	dr_chunk_add(&scan->builder, &file);
 	if (scan->here.list_to > 0) {
 		count_listed(scan, &scan->results.listed.on_sources);
@@ -561,6 +576,7 @@ int dr_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 	dr_filter_dir_fini(&scan.filter);
 	dr_look_fini(&scan.look);
 	dr_chunk_builder_fini(&scan.builder);
+	dr_newcomers_fini(&scan.newcomers);
 	dr_scan_results_fini(&scan.results);
 	dr_buf_fini(&scan.path);
 	return r < 0 ? r : 0;

@@ -11,6 +11,7 @@
 struct target {
 	char *path;
 	char *address;
+	char *command;
 	uint64_t port, batch, timeout;
 	bool verbose;
 };
@@ -27,6 +28,7 @@ static int check_address(const char *value, const char **ret_why)
 static const struct dr_conf_option table[] = {
 	{ "base_path", DR_CONF_STRING, offsetof(struct target, path), 0, 0, NULL },
 	{ "address", DR_CONF_STRING, offsetof(struct target, address), 0, 0, check_address },
+	{ "run", DR_CONF_COMMAND, offsetof(struct target, command), 0, 0, check_address },
 	{ "port", DR_CONF_U64, offsetof(struct target, port), 1, 65535, NULL },
 	{ "batch", DR_CONF_SIZE, offsetof(struct target, batch), 4096, 0, NULL },
 	{ "timeout", DR_CONF_SECONDS, offsetof(struct target, timeout), 1, 86400, NULL },
@@ -38,6 +40,7 @@ static void target_fini(struct target *target)
 {
 	free(target->path);
 	free(target->address);
+	free(target->command);
 }
 
 /* Reads that text as the file t.conf of a folder of its own. */
@@ -199,6 +202,22 @@ START_TEST(conf__refuses_a_line_that_would_be_cut)
 }
 END_TEST
 
+START_TEST(conf__a_command_is_never_cut)
+{
+	struct target target dr_cleanup(target_fini) = { 0 };
+	check_good("[main]\nrun = a;b#c='\"d\"';\n", &target);
+	ck_assert_str_eq(target.command, "a;b#c='\"d\"';");
+	check_error("[main]\nrun = a ; b\n", "t.conf:2: run: a ';' after a blank begins a comment");
+	check_error("[main]\n  run\t:\ta\t; b\n",
+		"t.conf:2: run: a ';' after a blank begins a comment");
+	check_error("[main]\nrun = ;\n", "t.conf:2: run: a ';' after a blank begins a comment");
+	check_error("[main]\nrun = a b\n", "t.conf:2: run: the value has a blank in it");
+	/* Of other values the comment is one. */
+	check_good("[main]\nbase_path = runs ; run = a\n", &target);
+	ck_assert_str_eq(target.path, "runs");
+}
+END_TEST
+
 START_TEST(conf__refuses_a_nul_byte)
 {
 	static const char text[] = "[main]\nport = 5\0\n";
@@ -233,5 +252,5 @@ DR_UNIT_MAIN("conf", conf__reads_every_type, conf__the_last_of_a_key_wins,
 	conf__bool_knows_eight_words, conf__names_the_line_of_an_unknown_key,
 	conf__names_the_line_of_a_bad_value, conf__a_text_value_stands_in_no_message,
 	conf__tells_the_first_error, conf__knows_one_section,
-	conf__refuses_a_line_that_would_be_cut, conf__refuses_a_nul_byte,
-	conf__says_when_there_is_no_file, conf__set_names_the_key_alone)
+	conf__refuses_a_line_that_would_be_cut, conf__a_command_is_never_cut,
+	conf__refuses_a_nul_byte, conf__says_when_there_is_no_file, conf__set_names_the_key_alone)

@@ -281,6 +281,25 @@ START_TEST(folder__requests_come_back_in_their_order)
 }
 END_TEST
 
+START_TEST(folder__tells_which_requests_wait)
+{
+	make_base();
+	struct dr_folder folder = create("one");
+	ck_assert(!dr_folder_requested(&folder, DR_REQUEST_REOPENED));
+	ck_assert(!dr_folder_pause_requested(&folder));
+	ck_assert_int_ge(dr_folder_request(&folder, "resume"), 0);
+	ck_assert_int_ge(dr_folder_request(&folder, "pause"), 0);
+	ck_assert_int_ge(dr_folder_request(&folder, DR_REQUEST_REOPENED), 0);
+	ck_assert(dr_folder_requested(&folder, DR_REQUEST_REOPENED));
+	ck_assert(dr_folder_pause_requested(&folder));
+	ck_assert(!dr_folder_retry_requested(&folder));
+	ck_assert_int_ge(dr_folder_request(&folder, "resume"), 0);
+	ck_assert(!dr_folder_pause_requested(&folder));
+	dr_folder_fini(&folder);
+	remove_base();
+}
+END_TEST
+
 DR_UNIT_MAIN("folder", folder__is_made_whole_with_its_spec,
 	folder__of_the_same_name_is_refused_and_the_first_stays,
 	folder__that_cannot_be_made_leaves_no_base_path,
@@ -289,4 +308,4 @@ DR_UNIT_MAIN("folder", folder__is_made_whole_with_its_spec,
 	folder__json_is_read_as_it_was_written,
 	folder__leader_is_announced_with_a_secret_of_its_own_epoch,
 	folder__lock_is_held_by_one_and_passes_to_whoever_inherits_it,
-	folder__requests_come_back_in_their_order)
+	folder__requests_come_back_in_their_order, folder__tells_which_requests_wait)
