@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "work/command_move.h"
 #include "work/copy.h"
 
 #include <stdatomic.h>
@@ -64,6 +65,25 @@ static void end_move(struct move *move)
 	dr_buf_fini(&move->layout_bytes);
 }
 
+void dr_evacuation_tell(struct dr_evacuation *e, const struct dr_chunk_file *file,
+	const struct dr_outcome *outcome, const struct dr_layout *from, const struct dr_layout *to)
+{
+	if (e->audit && !e->dry_run && outcome->class == DR_SUCCEEDED) {
+		struct dr_buf was dr_cleanup(dr_buf_fini) = { 0 },
+				  is dr_cleanup(dr_buf_fini) = { 0 };
+
+		if (from) {
+			dr_layout_describe(from, &was);
+		}
+		if (to) {
+			dr_layout_describe(to, &is);
+		}
+		dr_audit_moved(e->audit, file, outcome->bytes, dr_buf_cstr(&was), dr_buf_cstr(&is));
+	} else if (e->audit && dr_class_is_leftover(outcome->class)) {
+		dr_audit_not_moved(e->audit, file, outcome);
+	}
+}
+
 /* The file's outcome is certain: it is written down, and all that was held for the file is given back. */
 static void conclude(struct move *move, enum dr_class class, enum dr_step step, int error)
 {
@@ -73,21 +93,7 @@ static void conclude(struct move *move, enum dr_class class, enum dr_step step, 
 	outcome->step = step;
 	outcome->error = error;
 	outcome->bytes = move->st.size ? move->st.size : move->file->size;
-	if (move->e->audit && !move->e->dry_run && class == DR_SUCCEEDED) {
-		struct dr_buf from dr_cleanup(dr_buf_fini) = { 0 },
-				   to dr_cleanup(dr_buf_fini) = { 0 };
-
-		if (move->layout) {
-			dr_layout_describe(move->layout, &from);
-		}
-		if (move->placed) {
-			dr_layout_describe(move->placed, &to);
-		}
-		dr_audit_moved(move->e->audit, move->file, outcome->bytes, dr_buf_cstr(&from),
-			dr_buf_cstr(&to));
-	} else if (move->e->audit && dr_class_is_leftover(class)) {
-		dr_audit_not_moved(move->e->audit, move->file, outcome);
-	}
+	dr_evacuation_tell(move->e, move->file, outcome, move->layout, move->placed);
 	end_move(move);
 }
 
@@ -101,8 +107,7 @@ static bool is_open(const struct move *move)
 	return move->source != NULL;
 }
 
-/* Opens the directory of a file, or keeps the one in hand. */
-static int enter_dir(struct dr_evacuation *e, const struct dr_chunk_file *file)
+int dr_evacuation_enter(struct dr_evacuation *e, const struct dr_chunk_file *file)
 {
 	bool same = (e->dir || e->dir_error) && e->dir_path.len == file->dir_len &&
 		    (file->dir_len == 0 || memcmp(e->dir_path.data, file->dir, file->dir_len) == 0);
@@ -122,15 +127,13 @@ static int enter_dir(struct dr_evacuation *e, const struct dr_chunk_file *file)
 	return e->dir_error;
 }
 
-static void note_sources(struct move *move)
+void dr_evacuation_note_sources(
+	const struct dr_evacuation *e, const struct dr_layout *layout, struct dr_outcome *outcome)
 {
-	const struct dr_layout *layout = move->layout;
-	struct dr_outcome *outcome = move->outcome;
-
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		for (uint32_t i = 0; i < layout->comps[c].n_objects; i++) {
 			uint32_t ost = layout->comps[c].objects[i].ost;
-			bool noted = !dr_rangeset_has(move->e->sources, ost);
+			bool noted = !dr_rangeset_has(e->sources, ost);
 
 			for (uint32_t k = 0; k < outcome->n_osts; k++) {
 				noted = noted || outcome->osts[k] == ost;
@@ -191,6 +194,11 @@ static int look_at_layout(struct move *move)
 	}
 	if (!(look.flags & DR_LAYOUT_ON_SET)) {
 		r = ops->file_stat(move->source, &move->st);
+		if (r == 0 && dr_evacuation_is_cut(move->file, move->st.size)) {
+			*move->outcome = move->file->outcome;
+			conclude(move, DR_FAILED, DR_STEP_VERIFY, -EILSEQ);
+			return 0;
+		}
 		conclude(move, move->e->again && r == 0 ? DR_SUCCEEDED : DR_UNNEEDED,
 			move->e->again ? DR_STEP_DONE : DR_STEP_LAYOUT, 0);
 		return 0;
@@ -200,7 +208,7 @@ static int look_at_layout(struct move *move)
 		conclude_error(move, DR_STEP_LAYOUT, -EBADMSG);
 		return 0;
 	}
-	note_sources(move);
+	dr_evacuation_note_sources(move->e, move->layout, move->outcome);
 	for (uint32_t i = 0; i < move->outcome->n_osts; i++) {
 		if (dr_rangeset_has(move->e->aside, move->outcome->osts[i])) {
 			conclude(move, DR_FAILED, DR_STEP_ASIDE, -EIO);
@@ -219,7 +227,7 @@ static int prepare(struct move *move, bool in_group)
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
 	const struct dr_chunk_file *file = move->file;
-	int r = enter_dir(e, file);
+	int r = dr_evacuation_enter(e, file);
 
 	*move->outcome = (struct dr_outcome){ 0 };
 	if (r == 0) {
@@ -241,7 +249,7 @@ static int prepare(struct move *move, bool in_group)
 		if (ops->file_layout(move->source, &move->layout_bytes) == 0 &&
 			dr_layout_decode(move->layout_bytes.data, move->layout_bytes.len,
 				&move->layout) == 0) {
-			note_sources(move);
+			dr_evacuation_note_sources(move->e, move->layout, move->outcome);
 		}
 		conclude_error(move, DR_STEP_LEASE, r);
 		return 0;
@@ -483,6 +491,9 @@ size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *fil
 	group.n = 0;
 	group.in_hand = NULL;
 	group.ticked_ns = 0;
+	if (e->command && !e->dry_run) {
+		return n > 0 ? dr_command_move(e, files, outcomes) : 0;
+	}
 	dr_fs_wait = (struct dr_fs_wait){ .fn = tick_leases, .ctx = &group };
 	while (taken < n && group.n < GROUP_FILES && bytes < GROUP_BYTES) {
 		/* Files that fail slowly one by one must not keep the books, a pause or a stop waiting. */

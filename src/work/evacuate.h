@@ -6,6 +6,7 @@
 #include "fs/fs.h"
 #include "metric/metric.h"
 #include "work/audit.h"
+#include "work/command.h"
 #include "work/target.h"
 
 /*
@@ -17,6 +18,8 @@ struct dr_evacuation {
 	const struct dr_rangeset *sources;
 	const struct dr_rangeset *aside; /* sources whose files are not tried */
 	struct dr_audit *audit;          /* may be NULL */
+	const struct dr_command *
+		command; /* moves the files, one a call; NULL: they are moved here. A dry run does not run it */
 	uint8_t *buffer;
 	size_t buffer_bytes;
 	bool dry_run; /* all but the volatile, the copy and the swap */

@@ -125,6 +125,7 @@ int dr_move_job(struct dr_worker *worker, struct dr_claim *claim)
 		.sources = &config->spec->osts,
 		.aside = &worker->aside,
 		.audit = &worker->audit,
+		.command = worker->work->command.words ? &worker->work->command : NULL,
 		.buffer = worker->buffer,
 		.buffer_bytes = DR_COPY_BUFFER_BYTES,
 		.dry_run = config->dry_run,

@@ -6,6 +6,7 @@
 
 #include "campaign/ledger.h"
 #include "work/audit.h"
+#include "work/command.h"
 #include "work/target.h"
 #include "work/work.h"
 
@@ -19,6 +20,7 @@ struct dr_work {
 	struct dr_claim_table claims;
 	struct dr_targets *targets;
 	struct dr_ledger_rules rules;
+	struct dr_command command; /* of mover = lfs; else zero */
 	_Atomic bool stopping;
 	_Atomic bool running; /* not paused, not over, as far as this process knows */
 	_Atomic unsigned idle_scanners,
