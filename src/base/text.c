@@ -435,3 +435,73 @@ void dr_text_fold_hosts(struct dr_buf *out, const char **hosts, size_t n)
 		i = end;
 	}
 }
+
+/* Takes one byte, or two of which the first is a backslash, to *out. @return bytes taken; 0: the text ends too early */
+static size_t take_byte(const char *p, char quote, char **out)
+{
+	bool escapes =
+		*p == '\\' && (quote == 0 || (quote == '"' && p[1] && strchr("$`\"\\", p[1])));
+
+	if (escapes && !p[1]) {
+		return 0;
+	}
+	*(*out)++ = p[escapes];
+	return escapes ? 2 : 1;
+}
+
+/* One word, which begins at *p, to *out with a NUL. */
+static int split_word(const char **p, char **out)
+{
+	char quote = 0;
+
+	while (**p && (quote || !strchr(" \t\r\n", **p))) {
+		char here = **p;
+
+		if (!quote && (here == '\'' || here == '"')) {
+			quote = here;
+			++*p;
+			continue;
+		}
+		if (here == quote) {
+			quote = 0;
+			++*p;
+			continue;
+		}
+		if ((!quote && strchr("|&;<>()", here)) || (quote != '\'' && strchr("$`", here))) {
+			return -EOPNOTSUPP;
+		}
+		size_t taken = take_byte(*p, quote, out);
+
+		if (taken == 0) {
+			return -EINVAL;
+		}
+		*p += taken;
+	}
+	*(*out)++ = '\0';
+	return quote ? -EINVAL : 0;
+}
+
+int dr_text_split_words(const char *s, char ***ret_words)
+{
+	/* A word takes a byte and a blank; its bytes and their NUL are no more than what it was made of, but for the last. */
+	size_t room = strlen(s) / 2 + 2;
+	char **words = dr_xcalloc(1, room * sizeof(*words) + strlen(s) + 1);
+	char *out = (char *)(words + room);
+	int n = 0;
+
+	for (;;) {
+		s += strspn(s, " \t\r\n");
+		if (!*s) {
+			break;
+		}
+		words[n++] = out;
+		int r = split_word(&s, &out);
+
+		if (r < 0) {
+			free(words);
+			return r;
+		}
+	}
+	*ret_words = words;
+	return n;
+}

@@ -28,6 +28,16 @@ dr_nodiscard int dr_text_parse_u64(const char *s, uint64_t min, uint64_t max, ui
 dr_nodiscard int dr_text_parse_seconds(const char *s, uint64_t *ret_seconds);
 
 /*
+ * Splits a command line into words as a shell does, without one: blanks part them, '...' keeps everything, "..." everything but
+ * a backslash before $, `, " or a backslash; elsewhere a backslash keeps the next byte. Nothing is expanded.
+ * *ret_words ends with NULL; it is one block for free().
+ * @return the number of words
+ * @error EINVAL a quote that is not closed, a backslash at the end; EOPNOTSUPP a character that only a shell serves and that nothing
+ *        quotes: one of |&;<>()$`
+ */
+dr_nodiscard int dr_text_split_words(const char *s, char ***ret_words);
+
+/*
  * Folds host names into a node set as ClusterShell writes it: "login1,node-[01-03]".
  * Each name folds at its last number; the names are sorted and made unique in place.
  */

@@ -191,11 +191,16 @@ struct sums {
 	struct dr_buf left_fids, done_fids, gone_fids; /* 16 bytes each */
 };
 
-/* A source's own fault: it cannot be read. Not: no room on a target, a target's error, a writer, a permission. */
+/*
+ * A source's own fault: it cannot be read. Not: no room on a target, a target's error, a writer, a permission. A command does not
+ * tell whose fault it was; but one that fails on a source without end need not be tried for ever.
+ */
 static bool is_source_failure(const struct dr_outcome *outcome)
 {
-	return outcome->class == DR_FAILED && outcome->step <= DR_STEP_COPY &&
-	       outcome->step != DR_STEP_TARGET && outcome->step != DR_STEP_CREATE;
+	bool reads = outcome->step <= DR_STEP_COPY && outcome->step != DR_STEP_TARGET &&
+		     outcome->step != DR_STEP_CREATE;
+
+	return outcome->class == DR_FAILED && (reads || outcome->step == DR_STEP_COMMAND);
 }
 
 static void sum_osts(struct sums *sums, const struct dr_outcome *outcome)

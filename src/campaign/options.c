@@ -111,16 +111,32 @@ static bool word_is_buffered(const char *word, size_t len)
 
 static int check_lfs_command(const char *value, const char **ret_why)
 {
+	static const char buffered[] =
+		"has the option -D, which is refused: in buffered mode lfs migrate loses data "
+		"when the source cannot be read";
+
 	for (const char *p = value; *p;) {
 		size_t len = strcspn(p, " \t\"'");
 		if (word_is_buffered(p, len)) {
-			*ret_why =
-				"has the option -D, which is refused: in buffered mode lfs migrate loses data "
-				"when the source cannot be read";
+			*ret_why = buffered;
 			return -EINVAL;
 		}
 		p += len;
 		p += strspn(p, " \t\"'");
+	}
+	/* What needs a shell is no error here: with mover = native the command is never run. */
+	char **words dr_cleanup(dr_freep) = NULL;
+	int n = dr_text_split_words(value, &words);
+
+	if (n == -EINVAL) {
+		*ret_why = "has a quote that is not closed, or ends with a backslash";
+		return -EINVAL;
+	}
+	for (int i = 0; i < n; i++) {
+		if (word_is_buffered(words[i], strlen(words[i]))) {
+			*ret_why = buffered;
+			return -EINVAL;
+		}
 	}
 	return 0;
 }
@@ -128,6 +144,15 @@ static int check_lfs_command(const char *value, const char **ret_why)
 static int check_template(const char *value, const char **ret_why)
 {
 	return value[0] ? dr_template_check(value, ret_why) : 0;
+}
+
+static int check_mover(const char *value, const char **ret_why)
+{
+	if (strcmp(value, "native") == 0 || strcmp(value, "lfs") == 0) {
+		return 0;
+	}
+	*ret_why = "is not one of native, lfs";
+	return -EINVAL;
 }
 
 #define FIELD(name) offsetof(struct dr_options, name)
@@ -158,6 +183,8 @@ const struct dr_conf_option dr_option_table[] = {
 	{ "close_command", DR_CONF_COMMAND, FIELD(close_command), .check = check_template },
 	{ "open_command", DR_CONF_COMMAND, FIELD(open_command), .check = check_template },
 	{ "close_timeout", DR_CONF_SECONDS, FIELD(close_timeout), 1, 86400 },
+	{ "lfs_migrate_timeout", DR_CONF_SECONDS, FIELD(lfs_migrate_timeout), 1, 2592000 },
+	{ "mover", DR_CONF_STRING, FIELD(mover), .check = check_mover },
 	{ "log_level", DR_CONF_STRING, FIELD(log_level), .check = check_log_level },
 	{ "scan_workers", DR_CONF_U64, FIELD(scan_workers), 1, 256 },
 	{ "migration_workers", DR_CONF_U64, FIELD(migration_workers), 1, 256 },
@@ -185,6 +212,8 @@ void dr_options_init(struct dr_options *options)
 		.metrics_port = 9188,
 		.metrics_bind_address = dr_xstrdup("127.0.0.1"),
 		.close_timeout = 60,
+		.mover = dr_xstrdup("native"),
+		.lfs_migrate_timeout = 3600,
 		.log_level = dr_xstrdup("info"),
 		.scan_workers = 4,
 		.migration_workers = 4,
@@ -203,6 +232,7 @@ void dr_options_fini(struct dr_options *options)
 	free(options->base_path);
 	free(options->metrics_bind_address);
 	free(options->communication_subnet);
+	free(options->mover);
 	free(options->lfs_migrate_command);
 	free(options->close_command);
 	free(options->open_command);

@@ -21,8 +21,10 @@ struct dr_options {
 	struct dr_url *engine; /* all of these in one, set by dr_options_load() */
 	uint64_t metrics_port; /* first choice; 0: no status server */
 	char *metrics_bind_address;
-	char *communication_subnet; /* "10.0.16.0/24"; NULL: loopback only */
-	char *lfs_migrate_command;
+	char *communication_subnet;   /* "10.0.16.0/24"; NULL: loopback only */
+	char *mover;                  /* "native" or "lfs" */
+	char *lfs_migrate_command;    /* of mover = lfs; NULL or "": DR_LFS_MIGRATE_COMMAND */
+	uint64_t lfs_migrate_timeout; /* seconds */
 	/* Templates (campaign/template.h); NULL or "": sources are neither closed nor opened. */
 	char *close_command, *open_command;
 	uint64_t close_timeout; /* seconds that one of these commands may take */
@@ -37,6 +39,19 @@ struct dr_options {
 	bool fsync;         /* false only where nothing is at stake: benchmarks */
 	bool verify;        /* read back and compare before the swap */
 };
+
+#define DR_LFS_MIGRATE_COMMAND "lfs migrate -n"
+
+/* The command that moves a file; NULL: drover moves files itself. */
+static inline const char *dr_options_command(const struct dr_options *options)
+{
+	const char *command = options->lfs_migrate_command;
+
+	if (strcmp(options->mover, "lfs") != 0) {
+		return NULL;
+	}
+	return command && command[0] ? command : DR_LFS_MIGRATE_COMMAND;
+}
 
 extern const struct dr_conf_option dr_option_table[];
 extern const size_t dr_option_count;

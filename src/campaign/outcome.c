@@ -12,7 +12,7 @@ const char *dr_step_name(enum dr_step step)
 {
 	static const char *const names[DR_N_STEPS] = { "open", "lease", "layout", "version",
 		"target", "create", "copy", "write", "sync", "verify", "attrs", "swap", "aside",
-		"done" };
+		"done", "command" };
 	return (unsigned)step < DR_N_STEPS ? names[step] : "unknown";
 }
 

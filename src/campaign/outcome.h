@@ -17,7 +17,7 @@ enum dr_class {
 	DR_N_CLASSES,
 };
 
-/* The step of the move that decided, in their order. */
+/* The step of the move that decided. Leftovers keep its number: a new one goes to the end. */
 enum dr_step {
 	DR_STEP_OPEN,
 	DR_STEP_LEASE,
@@ -33,6 +33,7 @@ enum dr_step {
 	DR_STEP_SWAP,
 	DR_STEP_ASIDE, /* not tried: its source failed too often in a row */
 	DR_STEP_DONE,
+	DR_STEP_COMMAND, /* mover = lfs: the command itself */
 	DR_N_STEPS,
 };
 

@@ -41,6 +41,7 @@ static const struct {
 	{ "metrics-port", "PORT", "Port of the status server; 0: none" },
 	{ "claim-timeout", "S", "Seconds until a dead worker's job is another's" },
 	{ "retry-delays", "LIST", "Seconds, like 60,300,1800" },
+	{ "mover", "native|lfs", "Who moves the files" },
 };
 #define N_PASSED (sizeof passed / sizeof passed[0])
 #define KEY_PASSED 0x100

@@ -462,7 +462,8 @@ int dr_daemon_run(struct dr_daemon *daemon)
 	}
 	if (daemon->work) {
 		/* The server may die just now: then the jobs in hand go stale, and nobody waits for it for ever. */
-		dr_link_stop_at(daemon->link, dr_now_ns() + LEAVE_NS);
+		dr_link_stop_at(
+			daemon->link, dr_now_ns() + LEAVE_NS + dr_work_stop_ns(daemon->work));
 		dr_work_stop(daemon->work);
 	}
 	if (daemon->role != DR_NO_ROLE && beat(daemon, true) < 0) {

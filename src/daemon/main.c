@@ -5,6 +5,7 @@
 #include "campaign/engine.h"
 #include "daemon/daemon.h"
 #include "daemon/process.h"
+#include "work/mover.h"
 
 #include <argp.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ const char *argp_program_version = "droverd " DR_VERSION;
 /* One line for the user, and the exit status for it. */
 #define complain(fmt, ...) ((void)fprintf(stderr, "droverd: " fmt "\n", ##__VA_ARGS__), EXIT_USAGE)
 
-enum { OPT_DRY_RUN = 256, OPT_REDIS_PORT, OPT_METRICS_PORT };
+enum { OPT_DRY_RUN = 256, OPT_REDIS_PORT, OPT_METRICS_PORT, OPT_MOVER };
 
 /* Options that are keys of the configuration too. */
 static const struct {
@@ -42,6 +43,7 @@ static const struct {
 	{ 'L', "max_leftovers" },
 	{ OPT_REDIS_PORT, "redis_port" },
 	{ OPT_METRICS_PORT, "metrics_port" },
+	{ OPT_MOVER, "mover" },
 };
 
 static const struct argp_option argp_options[] = {
@@ -61,6 +63,8 @@ static const struct argp_option argp_options[] = {
 		"seconds before each retry of a busy file, e.g. 60,300,1800", 0 },
 	{ "max-leftovers", 'L', "N", 0, "files left over, past which the campaign pauses", 0 },
 	{ "base-path", 'b', "DIR", 0, "folder of the campaigns", 0 },
+	{ "mover", OPT_MOVER, "native|lfs", 0,
+		"lfs: files are moved by lfs_migrate_command, not by drover itself", 0 },
 	{ "verify", 'v', "yes|no", 0, "read each copy back and compare before the swap", 0 },
 	{ "fsync", 'f', "yes|no", 0, "no: for benchmarks, where nothing is at stake", 0 },
 	{ 0 },
@@ -236,10 +240,31 @@ static int check_for_server(struct dr_daemon *daemon)
 	return 0;
 }
 
+/* A command that this host cannot run would make every file a failed one. A dry run needs none. */
+static int check_mover(struct dr_daemon *daemon)
+{
+	const char *text = dr_options_command(&daemon->options);
+	struct dr_mover command dr_cleanup(dr_mover_fini) = { 0 };
+	char *message dr_cleanup(dr_freep) = NULL;
+
+	if (!text || daemon->wants_dry_run || daemon->spec->dry_run) {
+		return 0;
+	}
+	if (dr_mover_init(&command, text, daemon->options.lfs_migrate_timeout, &message) < 0) {
+		return complain("lfs_migrate_command: %s", message);
+	}
+	if (daemon->options.verify) {
+		dr_log(DR_LOG_WARNING, "verify-not-possible",
+			"mover=lfs next=\"sizes are compared, and nothing else\"");
+	}
+	return 0;
+}
+
 static int check_machine(struct dr_daemon *daemon)
 {
 	int r = daemon->folder.engine ? 0 : check_for_server(daemon);
 
+	r = r != 0 ? r : check_mover(daemon);
 	if (r != 0) {
 		return r;
 	}

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "work/copy.h"
 #include "work/file_move.h"
+#include "work/mover_file.h"
 
 /*
  * The end of a move. Up to the swap everything can be dropped without a trace; once it was sent, the layout alone tells what
@@ -39,18 +40,24 @@ void dr_file_move_end(struct dr_file_move *move)
 	dr_buf_fini(&move->layout_bytes);
 }
 
-static void log_moved(const struct dr_file_move *move)
+void dr_evacuation_tell(struct dr_evacuation *e, const struct dr_chunk_file *file,
+	const struct dr_outcome *outcome, const struct dr_layout *from, const struct dr_layout *to)
 {
-	struct dr_buf from dr_cleanup(dr_buf_fini) = { 0 }, to dr_cleanup(dr_buf_fini) = { 0 };
+	if (e->audit && !e->dry_run && outcome->class == DR_SUCCEEDED) {
+		struct dr_buf was dr_cleanup(dr_buf_fini) = { 0 };
+		struct dr_buf is dr_cleanup(dr_buf_fini) = { 0 };
 
-	if (move->layout) {
-		dr_layout_describe(move->layout, &from);
+		if (from) {
+			dr_layout_describe(from, &was);
+		}
+		if (to) {
+			dr_layout_describe(to, &is);
+		}
+		dr_audit_moved(e->audit, file, outcome->bytes, dr_buf_cstr(&was), dr_buf_cstr(&is));
+	} else if (e->audit && dr_class_is_leftover(outcome->class) &&
+		   !dr_evacuation_tries_again(e, outcome)) {
+		dr_audit_not_moved(e->audit, file, outcome);
 	}
-	if (move->placed) {
-		dr_layout_describe(move->placed, &to);
-	}
-	dr_audit_moved(move->e->audit, move->file, move->outcome->bytes, dr_buf_cstr(&from),
-		dr_buf_cstr(&to));
 }
 
 void dr_file_move_conclude(
@@ -62,12 +69,7 @@ void dr_file_move_conclude(
 	outcome->step = step;
 	outcome->error = error;
 	outcome->bytes = move->st.size ? move->st.size : move->file->size;
-	if (move->e->audit && !move->e->dry_run && class == DR_SUCCEEDED) {
-		log_moved(move);
-	} else if (move->e->audit && dr_class_is_leftover(class) &&
-		   !dr_evacuation_tries_again(move->e, outcome)) {
-		dr_audit_not_moved(move->e->audit, move->file, outcome);
-	}
+	dr_evacuation_tell(move->e, move->file, outcome, move->layout, move->placed);
 	dr_file_move_end(move);
 }
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "work/copy.h"
 #include "work/file_move.h"
+#include "work/mover_file.h"
 
 #include <stdatomic.h>
 
@@ -27,8 +28,7 @@ struct group {
 	uint64_t ticked_ns;
 };
 
-/* Opens the directory of a file, or keeps the one in hand. */
-static int enter_dir(struct dr_evacuation *e, const struct dr_chunk_file *file)
+int dr_evacuation_enter(struct dr_evacuation *e, const struct dr_chunk_file *file)
 {
 	bool same = (e->dir || e->dir_error) && e->dir_path.len == file->dir_len &&
 		    (file->dir_len == 0 || memcmp(e->dir_path.data, file->dir, file->dir_len) == 0);
@@ -48,15 +48,13 @@ static int enter_dir(struct dr_evacuation *e, const struct dr_chunk_file *file)
 	return e->dir_error;
 }
 
-static void note_sources(struct dr_file_move *move)
+void dr_evacuation_note_sources(
+	const struct dr_evacuation *e, const struct dr_layout *layout, struct dr_outcome *outcome)
 {
-	const struct dr_layout *layout = move->layout;
-	struct dr_outcome *outcome = move->outcome;
-
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		for (uint32_t i = 0; i < layout->comps[c].n_objects; i++) {
 			uint32_t ost = layout->comps[c].objects[i].ost;
-			bool noted = !dr_rangeset_has(move->e->sources, ost);
+			bool noted = !dr_rangeset_has(e->sources, ost);
 
 			for (uint32_t k = 0; k < outcome->n_osts; k++) {
 				noted = noted || outcome->osts[k] == ost;
@@ -158,6 +156,11 @@ static int look_at_layout(struct dr_file_move *move)
 	}
 	if (!(look.flags & DR_LAYOUT_ON_SET)) {
 		r = ops->file_stat(move->source, &move->st);
+		if (r == 0 && dr_evacuation_is_cut(move->file, move->st.size)) {
+			*move->outcome = move->file->outcome;
+			dr_file_move_conclude(move, DR_FAILED, DR_STEP_VERIFY, -EILSEQ);
+			return 0;
+		}
 		dr_file_move_conclude(move, move->e->again && r == 0 ? DR_SUCCEEDED : DR_UNNEEDED,
 			move->e->again ? DR_STEP_DONE : DR_STEP_LAYOUT, 0);
 		return 0;
@@ -170,7 +173,7 @@ static int look_at_layout(struct dr_file_move *move)
 	bool one_by_one = ops->mirror_replace && move->layout->mirror_count > 0;
 
 	move->mirror = one_by_one ? dr_layout_next_mirror_on(move->layout, move->e->sources) : 0;
-	note_sources(move);
+	dr_evacuation_note_sources(move->e, move->layout, move->outcome);
 	for (uint32_t i = 0; i < move->outcome->n_osts; i++) {
 		if (dr_rangeset_has(move->e->aside, move->outcome->osts[i])) {
 			dr_file_move_conclude(move, DR_FAILED, DR_STEP_ASIDE, -EIO);
@@ -213,7 +216,7 @@ static int prepare(struct dr_file_move *move, bool in_group)
 	struct dr_evacuation *e = move->e;
 	const struct dr_fs_driver *ops = e->fs->ops;
 	enum dr_step step = DR_STEP_OPEN;
-	int r = enter_dir(e, move->file);
+	int r = dr_evacuation_enter(e, move->file);
 
 	*move->outcome = (struct dr_outcome){ 0 };
 	r = r < 0 ? r : take(move, in_group, &step);
@@ -226,7 +229,7 @@ static int prepare(struct dr_file_move *move, bool in_group)
 		if (move->source && ops->file_layout(move->source, &move->layout_bytes) == 0 &&
 			dr_layout_decode(move->layout_bytes.data, move->layout_bytes.len,
 				&move->layout) == 0) {
-			note_sources(move);
+			dr_evacuation_note_sources(move->e, move->layout, move->outcome);
 		}
 		dr_file_move_conclude_error(move, step, r);
 		return 0;
@@ -477,6 +480,9 @@ static size_t move_group(struct dr_evacuation *e, const struct dr_chunk_file *fi
 size_t dr_evacuate_some(struct dr_evacuation *e, const struct dr_chunk_file *files, size_t n,
 	struct dr_outcome *outcomes)
 {
+	if (e->mover && !e->dry_run) {
+		return n > 0 ? dr_mover_move(e, files, outcomes) : 0;
+	}
 	size_t taken = move_group(e, files, n, outcomes);
 
 	for (size_t i = 0; i < taken; i++) {

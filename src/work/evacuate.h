@@ -7,6 +7,7 @@
 #include "metric/metric.h"
 #include "work/audit.h"
 #include "work/copy.h"
+#include "work/mover.h"
 #include "work/target.h"
 
 /*
@@ -18,6 +19,8 @@ struct dr_evacuation {
 	const struct dr_rangeset *sources;
 	const struct dr_rangeset *aside; /* sources whose files are not tried */
 	struct dr_audit *audit;          /* may be NULL */
+	const struct dr_mover *
+		mover; /* moves the files, one a call; NULL: they are moved here. A dry run does not run it */
 	uint8_t *buffer;
 	size_t buffer_bytes;
 	struct dr_copy_pool *pool; /* helps with large files; may be NULL */

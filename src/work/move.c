@@ -125,6 +125,7 @@ int dr_move_job(struct dr_worker *worker, struct dr_claim *claim)
 		.sources = &config->spec->osts,
 		.aside = &worker->aside,
 		.audit = &worker->audit,
+		.mover = worker->work->mover.words ? &worker->work->mover : NULL,
 		.buffer = worker->buffer,
 		.buffer_bytes = worker->work->buffer_bytes,
 		.pool = worker->work->pool,

@@ -27,13 +27,15 @@ struct dr_work_config {
 	bool dry_run;
 };
 
-/* @error EAGAIN no thread could be made */
+/* @error EAGAIN no thread could be made; EINVAL, ENOENT, EACCES lfs_migrate_command cannot be run */
 dr_nodiscard int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work);
 /*
  * Asks all threads to stop after the file in hand; they settle it and give their jobs back. The link must
  * still work, or be stopped. Waits for them.
  */
 void dr_work_stop(struct dr_work *work);
+/* How long it may wait for the files in hand, before they are settled. */
+uint64_t dr_work_stop_ns(const struct dr_work *work);
 void dr_work_free(struct dr_work *work); /* after dr_work_stop(); takes NULL */
 
 /* Keeps what the threads hold; to be called every claim_timeout / 3. One thread at a time. */

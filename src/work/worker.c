@@ -157,6 +157,15 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 	int n_delays = dr_options_parse_delays(options->retry_delays, work->rules.retry_delays_s);
 	work->rules.n_retry_delays = n_delays > 0 ? (unsigned)n_delays : 0;
 	work->rules.max_leftovers = options->max_leftovers;
+	if (dr_options_command(options) && !config->dry_run) {
+		char *message dr_cleanup(dr_freep) = NULL;
+
+		r = dr_mover_init(&work->mover, dr_options_command(options),
+			options->lfs_migrate_timeout, &message);
+		if (r < 0) {
+			dr_log(DR_LOG_ERROR, "command-refused", "why=\"%s\"", message);
+		}
+	}
 	atomic_init(&work->running, true);
 	(void)pthread_mutex_init(&work->lock, NULL);
 	(void)pthread_condattr_init(&attr);
@@ -208,6 +217,11 @@ void dr_work_stop(struct dr_work *work)
 	}
 }
 
+uint64_t dr_work_stop_ns(const struct dr_work *work)
+{
+	return work->mover.words ? DR_MOVER_STOP_NS : 0;
+}
+
 void dr_work_free(struct dr_work *work)
 {
 	if (!work) {
@@ -227,6 +241,7 @@ void dr_work_free(struct dr_work *work)
 	free(work->workers);
 	dr_copy_pool_free(work->pool);
 	dr_targets_free(work->targets);
+	dr_mover_fini(&work->mover);
 	dr_claim_table_fini(&work->claims);
 	(void)pthread_cond_destroy(&work->wake);
 	(void)pthread_mutex_destroy(&work->lock);

@@ -7,6 +7,7 @@
 #include "campaign/ledger.h"
 #include "work/audit.h"
 #include "work/copy.h"
+#include "work/mover.h"
 #include "work/target.h"
 #include "work/work.h"
 
@@ -25,6 +26,7 @@ struct dr_work {
 		*pool; /* NULL where the file system takes one thread a file, or none is wanted */
 	size_t buffer_bytes; /* of each copying thread */
 	struct dr_ledger_rules rules;
+	struct dr_mover mover; /* of mover = lfs; else zero */
 	_Atomic bool stopping;
 	_Atomic bool running; /* not paused, not over, as far as this process knows */
 	_Atomic unsigned idle_scanners,

@@ -139,6 +139,9 @@ CONFIGS = [
     ('[main]\ncommunication_subnet = somewhere\n', 2, 'communication_subnet'),
     ('[main]\nmetrics_bind_address = 1.2.3\n', 2, 'metrics_bind_address'),
     ('[main]\nlfs_migrate_command = lfs migrate -D\n', 2, 'lfs_migrate_command'),
+    ('[main]\nlfs_migrate_command = lfs "migrate\n', 2, 'lfs_migrate_command'),
+    ('[main]\nlfs_migrate_timeout = 0\n', 2, 'lfs_migrate_timeout'),
+    ('[main]\nmover = rsync\n', 2, 'native, lfs'),
     ('[main]\nbase_path = here\n', 2, 'base_path'),
     ('[other]\nbase_path = /x\n', 1, 'other'),
     ('base_path = /x\n', 1, 'main'),
@@ -219,7 +222,8 @@ def test_ports_of_the_command_line_are_used(small):
 @pytest.mark.parametrize('words', [['--scan-workers', '0'], ['--migration-workers', 'x'], ['--redis-port', '0'],
                                    ['--redis-port', '99999'], ['--log-level', 'loud'], ['--retry-delays', '1;2'],
                                    ['--claim-timeout', 'x'], ['--max-pending-migrations', '-1'], ['--bogus'], ['word'],
-                                   ['--scan-workers']], ids=' '.join)
+                                   ['--scan-workers'],
+                                   ['--mover', 'rsync'], ['--mover']], ids=' '.join)
 def test_options_of_droverd_that_are_bad(shared, words):
     refused(shared, '--campaign', 'there', *words, program='droverd')
 

@@ -200,6 +200,7 @@ START_TEST(options__read_a_configuration_of_the_older_program_as_it_is)
 	ck_assert_uint_eq(options.metrics_port, 9200);
 	ck_assert_str_eq(options.metrics_bind_address, "0.0.0.0");
 	ck_assert_str_eq(options.lfs_migrate_command, "lfs migrate -c 1 -n");
+	ck_assert_ptr_null(dr_options_command(&options)); /* it serves mover = lfs alone */
 	ck_assert_uint_eq(options.claim_timeout, 60);
 	ck_assert(options.fsync);
 }
@@ -209,7 +210,7 @@ START_TEST(options__refuse_a_command_in_buffered_mode)
 {
 	static const char *const bad[] = { "lfs migrate -D", "lfs migrate -nD -c 1",
 		"lfs migrate -Dn", "sh -c 'lfs migrate -n -D'", "lfs migrate --non-direct",
-		"lfs migrate --non-d" };
+		"lfs migrate --non-d", "lfs migrate \"-\"\"D\"" };
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		char *text dr_cleanup(dr_freep) =
 			dr_xasprintf("[main]\nlfs_migrate_command = %s\n", bad[i]);
@@ -227,8 +228,34 @@ START_TEST(options__refuse_a_command_in_buffered_mode)
 }
 END_TEST
 
+START_TEST(options__the_mover_says_whether_there_is_a_command)
+{
+	static const struct {
+		const char *text, *command;
+	} cases[] = {
+		{ "[main]\n", NULL },
+		{ "[main]\nmover = native\nlfs_migrate_command = x\n", NULL },
+		{ "[main]\nmover = lfs\n", "lfs migrate -n" },
+		{ "[main]\nmover = lfs\nlfs_migrate_command =\n", "lfs migrate -n" },
+		{ "[main]\nlfs_migrate_command = my script\nmover = lfs\n", "my script" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct dr_options options dr_cleanup(dr_options_fini) = { 0 };
+		char *message dr_cleanup(dr_freep) = NULL;
+
+		ck_assert_int_eq(load(cases[i].text, &options, &message), 0);
+		ck_assert_pstr_eq(dr_options_command(&options), cases[i].command);
+		ck_assert_uint_eq(options.lfs_migrate_timeout, 3600);
+	}
+}
+END_TEST
+
 START_TEST(options__name_file_and_line_of_what_is_bad)
 {
+	check_refused("[main]\nmover = rsync\n", "is not one of native, lfs");
+	check_refused("[main]\nlfs_migrate_command = lfs 'migrate\n", "quote that is not closed");
+	check_refused("[main]\nlfs_migrate_timeout = 0\n", ":2: lfs_migrate_timeout");
 	check_refused("[main]\n\nredis_prot = 1\n", ":3: unknown key 'redis_prot'");
 	check_refused("[main]\nredis_port = 65536\n", ":2: redis_port");
 	check_refused("[main]\nbase_path = relative\n", "is not an absolute path");
@@ -266,5 +293,6 @@ DR_UNIT_MAIN("spec", spec__comes_back_from_json_byte_for_byte,
 	spec__refuses_json_that_misses_any_key, spec__refuses_values_that_nobody_could_work_with,
 	spec__list_may_stand_alone_or_beside_scan_paths, spec__name_is_a_plain_word,
 	options__read_a_configuration_of_the_older_program_as_it_is,
-	options__refuse_a_command_in_buffered_mode, options__name_file_and_line_of_what_is_bad,
-	options__delays_are_a_list_of_times)
+	options__refuse_a_command_in_buffered_mode,
+	options__the_mover_says_whether_there_is_a_command,
+	options__name_file_and_line_of_what_is_bad, options__delays_are_a_list_of_times)

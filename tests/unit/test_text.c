@@ -269,9 +269,61 @@ START_TEST(fold__keeps_different_names_apart)
 }
 END_TEST
 
+/* The words, each followed by a bar. */
+static void check_split(const char *line, const char *expected)
+{
+	char **words dr_cleanup(dr_freep) = NULL;
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+	int n = dr_text_split_words(line, &words);
+
+	ck_assert_int_ge(n, 0);
+	ck_assert_ptr_null(words[n]);
+	for (int i = 0; i < n; i++) {
+		dr_buf_printf(&text, "%s|", words[i]);
+	}
+	dr_unit_text(&text, expected);
+}
+
+START_TEST(split_words__does_as_a_shell_does)
+{
+	check_split("", "");
+	check_split(" \t ", "");
+	check_split("lfs migrate -n", "lfs|migrate|-n|");
+	check_split("  a\tb  ", "a|b|");
+	check_split("a b c d e f g", "a|b|c|d|e|f|g|");
+	check_split("'a b' \"c d\" e\\ f", "a b|c d|e f|");
+	check_split("''", "|");
+	check_split("'' \"\" x", "||x|");
+	check_split("-\"\"'D'", "-D|");
+	check_split("'a\\b' \"a\\b\" a\\b", "a\\b|a\\b|ab|");
+	check_split("\"\\\"\\$\\`\\\\\"", "\"$`\\|");
+	check_split("'$x `y` | ;' \\$x \\;", "$x `y` | ;|$x|;|");
+	check_split("\"a;b|c\"", "a;b|c|");
+	check_split("\xff'\xfe'", "\xff\xfe|");
+}
+END_TEST
+
+START_TEST(split_words__refuses_what_it_cannot_do)
+{
+	char **words = NULL;
+	static const char *const torn[] = { "'a", "a 'b c", "\"a", "a\\", "\"a\\", "\"a\\\"" };
+	static const char *const shell[] = { "a | b", "a;b", "a 2>&1", "a $x", "a \"$x\"", "`a`",
+		"a &", "(a)", "a <b" };
+
+	for (size_t i = 0; i < sizeof(torn) / sizeof(torn[0]); i++) {
+		ck_assert_int_eq(dr_text_split_words(torn[i], &words), -EINVAL);
+	}
+	for (size_t i = 0; i < sizeof(shell) / sizeof(shell[0]); i++) {
+		ck_assert_int_eq(dr_text_split_words(shell[i], &words), -EOPNOTSUPP);
+	}
+	ck_assert_ptr_null(words);
+}
+END_TEST
+
 DR_UNIT_MAIN("text", escape__keeps_what_can_be_printed, escape__spells_out_the_rest,
 	escape__spells_out_what_is_no_utf8, escape__can_be_undone_for_any_bytes,
 	unescape__refuses_other_backslashes, bytes__are_written_in_powers_of_1024,
 	count__has_commas, duration__grows_units_as_needed, parse_size__knows_units_and_fractions,
 	parse_size__refuses_the_rest, parse_u64__keeps_to_the_bounds, parse_seconds__knows_units,
-	fold__makes_ranges, fold__keeps_different_names_apart)
+	fold__makes_ranges, fold__keeps_different_names_apart, split_words__does_as_a_shell_does,
+	split_words__refuses_what_it_cannot_do)
