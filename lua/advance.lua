@@ -29,11 +29,11 @@ if not m[4] or m[5] then
     round = round + 1
     redis.call('HSET', META, 'round', round, 'found', 0)
     redis.call('HDEL', META, 'rescan', 'verified')
-    redis.call('HDEL', LEDGER, 'scan_errors', 'new')
+    redis.call('HDEL', LEDGER, 'scan_errors', 'new', 'residue')
     for _, e in ipairs(redis.call('ZRANGE', left('new'), 0, -1)) do
       redis.call('HDEL', LEFT, (string.match(e, '^%d+')))
     end
-    redis.call('DEL', DONEFIDS, ERRORS, left('new'))
+    redis.call('DEL', DONEFIDS, ERRORS, RESIDUE, left('new'))
     for i = 5, #ARGV do add_frontier(ARGV[i]) end
     return { 1, round }
   end

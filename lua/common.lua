@@ -16,6 +16,7 @@ local LEFT = P .. 'left'         -- hash: number -> packed chunk of leftovers
 local LEFTFIDS = P .. 'leftfids' -- set: FIDs that are leftovers
 local DONEFIDS = P .. 'donefids' -- set: FIDs that were leftovers and were resolved in this round
 local ERRORS = P .. 'errors'     -- list: directories that could not be read in this round
+local RESIDUE = P .. 'residue'   -- list: what names a source without an object on it, as found in this round
 local GROUP = 'w'
 local FREE = 'free'              -- the consumer that holds what was given back
 local function stream(kind) return P .. kind end             -- scan, move: the two queues
@@ -25,7 +26,7 @@ local function left(class) return P .. 'left:' .. class end  -- zset: number:fil
 
 -- All that a campaign has but META, and a new start of it.
 local function wipe()
-  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, NEWFIDS, ERRORS, left('new'),
+  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, NEWFIDS, ERRORS, RESIDUE, left('new'),
     left('busy'), left('changed'), left('refused'), left('no_space'), left('failed'))
   for _, kind in ipairs({ 'scan', 'move' }) do
     redis.call('UNLINK', stream(kind), progress(kind), returned(kind))

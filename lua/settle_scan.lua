@@ -2,7 +2,7 @@
 -- last (1: the job is done), progress, entries, directories, new (1: found files are only reported),
 -- candidates of the list: looked at, on the sources, gone, excluded, below the scan paths,
 -- number of files that appeared during the campaign, (FID, sources that it is on: "0,3")...,
--- number of errors, errors..., number of chunks, (files, bytes, payload)..., frontiers...
+-- number of things that name a source without an object on it, texts..., number of errors, errors..., number of chunks, (files, bytes, payload)..., frontiers...
 -- Returns {1, scan jobs pending, files pending, hungry scanners, state} or {0}: the claim is lost.
 local who, id = ARGV[2], ARGV[3]
 if not stands('scan', id, who, ARGV[4]) then return { 0 } end
@@ -13,7 +13,9 @@ local at_seq = tonumber(redis.call('HGET', key, id .. ':seq') or 0)
 if seq > at_seq + 1 then return { 0 } end
 if seq > at_seq then
   local first_new = 17
-  local at = first_new + 2 * tonumber(ARGV[16])
+  local after_new = first_new + 2 * tonumber(ARGV[16])
+  local n_residue = tonumber(ARGV[after_new])
+  local at = after_new + n_residue + 1
   local n_errors = tonumber(ARGV[at])
   -- A settle that queues files may be refused when memory is full; one that only frees must not be.
   if ARGV[at + n_errors + 1] == '0' then open_gate() end
@@ -21,7 +23,12 @@ if seq > at_seq then
     redis.call('RPUSH', ERRORS, ARGV[at + i])
     redis.call('LTRIM', ERRORS, 0, 999)
   end
-  for i = first_new, at - 2, 2 do
+  for i = after_new + 1, after_new + n_residue do
+    redis.call('RPUSH', RESIDUE, ARGV[i])
+    redis.call('LTRIM', RESIDUE, 0, 999)
+  end
+  ledger('residue', n_residue)
+  for i = first_new, after_new - 2, 2 do
     -- A file may be met under two names, or again when it was renamed. Beyond a hundred thousand that is not looked at.
     local fid, first = ARGV[i], nil
     if redis.call('SCARD', NEWFIDS) < 100000 then

@@ -82,24 +82,33 @@ static json_t *progress_json(const redisReply *ledger)
 	return progress;
 }
 
-static json_t *scan_json(const redisReply *ledger, const redisReply *errors)
+static json_t *texts_json(const redisReply *texts)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; texts && i < texts->elements; i++) {
+		json_t *text = json_string(dr_reply_str(texts, i, NULL));
+
+		if (text) {
+			(void)json_array_append_new(list, text);
+		}
+	}
+	return list;
+}
+
+static json_t *scan_json(
+	const redisReply *ledger, const redisReply *errors, const redisReply *residue)
 {
 	json_t *scan = json_object();
-	json_t *list = json_array();
 
 	set_int(scan, "pending", hash_int(ledger, "scan_pending"));
 	set_int(scan, "active", hash_int(ledger, "scan_active"));
 	set_int(scan, "entries", hash_int(ledger, "entries"));
 	set_int(scan, "directories", hash_int(ledger, "directories"));
 	set_int(scan, "errors", hash_int(ledger, "scan_errors"));
-	for (size_t i = 0; errors && i < errors->elements; i++) {
-		json_t *text = json_string(dr_reply_str(errors, i, NULL));
-
-		if (text) {
-			(void)json_array_append_new(list, text);
-		}
-	}
-	(void)json_object_set_new(scan, "error_list", list);
+	(void)json_object_set_new(scan, "error_list", texts_json(errors));
+	set_int(scan, "residue", hash_int(ledger, "residue"));
+	(void)json_object_set_new(scan, "residue_list", texts_json(residue));
 	return scan;
 }
 
@@ -238,7 +247,8 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 		started && until > started ? (until - started) / 1000 : 0);
 	(void)json_object_set_new(status, "workers", workers_json(part(reply, 4)));
 	(void)json_object_set_new(status, "progress", progress_json(ledger));
-	(void)json_object_set_new(status, "scan", scan_json(ledger, part(reply, 9)));
+	(void)json_object_set_new(
+		status, "scan", scan_json(ledger, part(reply, 9), part(reply, 11)));
 	(void)json_object_set_new(status, "list", list_json(ledger, spec));
 	put_rates(status, hash_get(meta, "rates"));
 	if (dr_state_is_final(json_string_value(json_object_get(status, "state")))) {
@@ -270,7 +280,7 @@ int dr_control_status(struct dr_store *store, const struct dr_spec *spec, json_t
 	if (r < 0) {
 		return r;
 	}
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 11) {
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 12) {
 		return -EPROTO;
 	}
 	*ret_status = status_build(reply, spec);
@@ -483,7 +493,7 @@ static json_t *status_created(const struct dr_spec *spec)
 	set_int(status, "elapsed_seconds", 0);
 	(void)json_object_set_new(status, "workers", json_array());
 	(void)json_object_set_new(status, "progress", progress_json(NULL));
-	(void)json_object_set_new(status, "scan", scan_json(NULL, NULL));
+	(void)json_object_set_new(status, "scan", scan_json(NULL, NULL, NULL));
 	(void)json_object_set_new(status, "list", list_json(NULL, spec));
 	put_rates(status, NULL);
 	(void)json_object_set_new(

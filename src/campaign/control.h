@@ -29,7 +29,7 @@ bool dr_state_is_final(const char *state);
  * progress{discovered succeeded unneeded skipped failed gone pending in_progress bytes_succeeded bytes_discovered bytes_done,
  *          busy changed refused no_space failed_other new}
  * list{candidates looked_at on_sources gone excluded below_paths}: of the first scan, null without a list
- * scan{pending active entries directories errors} rates{files_per_sec bytes_per_sec scanned_per_sec} eta_seconds (null: unknown)
+ * scan{pending active entries directories errors error_list[] residue residue_list[]} rates{files_per_sec bytes_per_sec scanned_per_sec} eta_seconds (null: unknown)
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
  * sources[]{ost files_moved bytes_moved files_appeared closing{command state_shows_it ended_ms result last_line}} (closing.h)
  * reasons[]{class step error files}

@@ -44,6 +44,15 @@ void dr_scan_results_add_error(struct dr_scan_results *results, const char *text
 	results->n_errors++;
 }
 
+void dr_scan_results_add_residue(struct dr_scan_results *results, const char *text)
+{
+	size_t len = strlen(text);
+
+	dr_buf_put_u64(&results->residue, len);
+	dr_buf_put(&results->residue, text, len);
+	results->n_residue++;
+}
+
 void dr_scan_results_add_appeared(
 	struct dr_scan_results *results, const struct dr_fid *fid, const char *sources)
 {
@@ -60,6 +69,8 @@ static void results_clear(struct dr_scan_results *results)
 	dr_buf_clear(&results->chunks);
 	dr_buf_clear(&results->frontiers);
 	dr_buf_clear(&results->errors);
+	dr_buf_clear(&results->residue);
+	results->n_residue = 0;
 	dr_buf_clear(&results->appeared);
 	results->n_chunks = results->n_frontiers = results->n_errors = results->n_appeared = 0;
 	results->entries = results->directories = 0;
@@ -71,6 +82,7 @@ void dr_scan_results_fini(struct dr_scan_results *results)
 	dr_buf_fini(&results->chunks);
 	dr_buf_fini(&results->frontiers);
 	dr_buf_fini(&results->errors);
+	dr_buf_fini(&results->residue);
 	dr_buf_fini(&results->appeared);
 	*results = (struct dr_scan_results){ 0 };
 }
@@ -137,6 +149,8 @@ int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool l
 	dr_args_u64(&args, results->listed.excluded);
 	dr_args_u64(&args, results->listed.below_paths);
 	put_appeared(&args, results);
+	dr_args_u64(&args, results->n_residue);
+	put_list(&args, &results->residue);
 	dr_args_u64(&args, results->n_errors);
 	put_list(&args, &results->errors);
 	put_chunks(&args, results);

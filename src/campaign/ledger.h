@@ -26,6 +26,9 @@ struct dr_scan_results {
 	size_t n_chunks;
 	struct dr_buf frontiers; /* per job for others: u64 length, payload */
 	size_t n_frontiers;
+	struct dr_buf
+		residue; /* per thing that names a source without an object on it: u64 length, text */
+	size_t n_residue;
 	struct dr_buf errors; /* per directory that could not be read: u64 length, text */
 	size_t n_errors;
 	struct dr_buf
@@ -47,6 +50,7 @@ struct dr_queue_state {
 void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder);
 void dr_scan_results_add_frontier(struct dr_scan_results *results, const void *bytes, size_t len);
 void dr_scan_results_add_error(struct dr_scan_results *results, const char *text);
+void dr_scan_results_add_residue(struct dr_scan_results *results, const char *text);
 /* A file of a chunk that appeared on these sources ("0,3") during the campaign. However often it is told, it counts once. */
 void dr_scan_results_add_appeared(
 	struct dr_scan_results *results, const struct dr_fid *fid, const char *sources);

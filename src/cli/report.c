@@ -275,6 +275,12 @@ static void take_objects(struct report *report)
 	dr_fs_close(fs);
 }
 
+static bool scans_everything(const struct dr_spec *spec)
+{
+	return spec->n_scan_paths == 1 && spec->scan_paths[0].len == 0 && spec->n_excludes == 0 &&
+	       spec->n_exclude_names == 0;
+}
+
 /* @return true ready; *ret_why (malloc'ed) says it in words in either case */
 static bool is_ready(const struct report *report, const struct source *source, char **ret_why)
 {
@@ -296,7 +302,7 @@ static bool is_ready(const struct report *report, const struct source *source, c
 			"%s files are left", dr_text_count(text, sizeof text, source->files_left));
 	} else if (!source->objects_known) {
 		*ret_why = dr_xstrdup("the OST cannot be asked for its objects");
-	} else if (source->objects > 0) {
+	} else if (source->objects_exact && source->objects > 0) {
 		*ret_why = dr_xasprintf(
 			"it holds %s objects that the campaign did not meet: excluded, "
 			"%s, or new",
@@ -305,6 +311,13 @@ static bool is_ready(const struct report *report, const struct source *source, c
 	} else if (only_list && !source->objects_exact) {
 		*ret_why = dr_xstrdup("only the files of a list were looked at, and the objects on "
 				      "the OST cannot be counted exactly");
+	} else if (!source->objects_exact && !scans_everything(report->spec)) {
+		*ret_why = dr_xstrdup(
+			"its paths were scanned, not the whole file system, and the objects "
+			"on the OST cannot be counted exactly");
+	} else if (!source->objects_exact) {
+		*ret_why = dr_xstrdup("a last scan of the whole file system found nothing");
+		return true;
 	} else if (only_list) {
 		*ret_why = dr_xstrdup("no object is left");
 		return true;
@@ -407,6 +420,11 @@ static void print_json(const struct report *report)
 	json_object_set_new(
 		json, "scan_errors_total", json_integer((json_int_t)cli_number(scan, "errors")));
 	json_object_set_new(json, "scan_errors", errors ? json_incref(errors) : json_array());
+	json_t *residue = json_object_get(scan, "residue_list");
+
+	json_object_set_new(
+		json, "residue_total", json_integer((json_int_t)cli_number(scan, "residue")));
+	json_object_set_new(json, "residue", residue ? json_incref(residue) : json_array());
 	json_object_set_new(json, "leftovers_total", json_integer((json_int_t)report->leftovers));
 	json_object_set_new(json, "leftovers_known", json_boolean(report->complete));
 	json_object_set(json, "leftovers", report->shown);
@@ -439,9 +457,11 @@ static void print_source(const struct report *report, const struct source *sourc
 		dr_text_count(files, sizeof files, source->files_appeared),
 		source->files_appeared > 0 ? " (it was open to new objects)" : "");
 	(void)printf("  closed to new objects  %s\n", closed);
-	(void)printf("  objects on it    %s\n",
+	(void)printf("  objects on it    %s%s\n",
 		source->objects_known ? dr_text_count(objects, sizeof objects, source->objects)
-				      : "unknown");
+				      : "unknown",
+		source->objects_known && !source->objects_exact ? ", the server's own among them"
+								: "");
 	(void)printf("  ready to remove  %s: %s\n", ready ? "yes" : "no", why);
 }
 
@@ -469,18 +489,19 @@ static void print_list(const json_t *list)
 	(void)putchar('\n');
 }
 
-/* What a scan could not look at. */
-static void print_scan_errors(const json_t *scan)
+/* The first lines of a list of the scan, of which there are more than were kept. */
+static void print_scan_list(
+	const json_t *scan, const char *count, const char *key, const char *what)
 {
-	const json_t *list = json_object_get(scan, "error_list");
-	uint64_t all = cli_number(scan, "errors");
+	const json_t *list = json_object_get(scan, key);
+	uint64_t all = cli_number(scan, count);
 	char text[32];
 
 	if (all == 0) {
 		return;
 	}
 	size_t n = json_array_size(list) < SHOWN_TEXT ? json_array_size(list) : SHOWN_TEXT;
-	(void)printf("Could not be looked at: %s", dr_text_count(text, sizeof text, all));
+	(void)printf("%s: %s", what, dr_text_count(text, sizeof text, all));
 	(void)printf(n < all ? " (the first %zu)\n" : "\n", n);
 	for (size_t i = 0; i < n; i++) {
 		const char *path = json_string_value(json_array_get(list, i));
@@ -516,7 +537,11 @@ static void print_text(const struct report *report)
 	for (size_t i = 0; i < report->n_sources; i++) {
 		print_source(report, &report->sources[i]);
 	}
-	print_scan_errors(json_object_get(report->status, "scan"));
+	const json_t *scan = json_object_get(report->status, "scan");
+
+	print_scan_list(scan, "errors", "error_list", "Could not be looked at");
+	print_scan_list(scan, "residue", "residue_list",
+		"Without an object on these OSTs, but naming them");
 	size_t shown = json_array_size(report->shown);
 	if (report->leftovers == 0) {
 		return;

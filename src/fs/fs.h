@@ -133,13 +133,11 @@ struct dr_fs_driver {
 	 * what fn returned, when it stopped
 	 */
 	int (*dir_read)(struct dr_dir *dir, uint64_t position, dr_entry_fn *fn, void *ctx);
+	/* The layout that new files of the directory get unless they ask for another, appended. NULL: there is no such thing. @error ENODATA none */
+	int (*dir_default)(struct dr_dir *dir, struct dr_buf *out);
 	/* Attributes of an entry, a symlink not followed. Cheap: no OST is asked. */
 	int (*entry_stat)(struct dr_dir *dir, const char *name, struct dr_stat *ret_stat);
-	/*
-	 * One entry by its name, as dir_read gives it (its position is 0), to fn. Of a directory the layout is the default that its new
-	 * files get, which dir_read leaves out.
-	 * @return what fn returned. @error ENOENT
-	 */
+	/* One entry by its name, as dir_read gives it (its position is 0), to fn. @return what fn returned. @error ENOENT */
 	int (*entry_look)(struct dr_dir *dir, const char *name, dr_entry_fn *fn, void *ctx);
 
 	/*

@@ -384,7 +384,7 @@ static bool entry_complete(struct dr_lustre_dir *dir, struct dr_entry *entry)
 	entry->type = dr_local_type(dir->stat.mode);
 	entry->fid = (struct dr_fid){ info->fid.seq, info->fid.oid, info->fid.ver };
 	entry->stat = &dir->stat;
-	if (info->layout_size > 0) {
+	if (info->layout_size > 0 && entry->type == DR_TYPE_FILE) {
 		entry->layout = info->layout;
 		entry->layout_len = info->layout_size;
 	}
@@ -413,6 +413,11 @@ static int lustre_dir_read(struct dr_dir *base, uint64_t position, dr_entry_fn *
 		}
 	}
 	return DR_DIR_MORE;
+}
+
+static int lustre_dir_default(struct dr_dir *dir, struct dr_buf *out)
+{
+	return dr_lustre_layout(dr_lustre_dir_of(dir)->local.fd, out);
 }
 
 static int lustre_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat *ret_stat)
@@ -449,6 +454,7 @@ const struct dr_fs_driver dr_fs_lustre = {
 	.dir_open = lustre_dir_open,
 	.dir_close = lustre_dir_close,
 	.dir_read = lustre_dir_read,
+	.dir_default = lustre_dir_default,
 	.entry_stat = lustre_entry_stat,
 	.entry_look = lustre_entry_look,
 	.file_open = dr_lustre_file_open,

@@ -6,6 +6,7 @@
 #include "work/filter.h"
 #include "work/look.h"
 #include "work/newcomers.h"
+#include "work/residue.h"
 #include "work/worker.h"
 
 #include <string.h>
@@ -303,9 +304,33 @@ static void count_listed(const struct scan *scan, uint64_t *count)
 	*count += scan->frontier.round == 0;
 }
 
+static void tell_residue(
+	struct scan *scan, const char *path, size_t len, const char *what, uint32_t ost)
+{
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_text_escape(&text, path, len);
+	dr_buf_printf(&text, "%s: %s OST %u", len ? "" : ".", what, ost);
+	dr_scan_results_add_residue(&scan->results, dr_buf_cstr(&text));
+}
+
+/* The proving scans also look for what names a source and has no object there. */
+static void look_at_default(struct scan *scan, struct dr_dir *dir)
+{
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+	uint32_t ost;
+
+	if (scan->frontier.round > 0 && dir->fs->ops->dir_default &&
+		dir->fs->ops->dir_default(dir, &bytes) == 0 &&
+		dr_residue_of_default(bytes.data, bytes.len, &scan->spec->osts, &ost)) {
+		tell_residue(scan, scan->here.path, scan->here.len, "its new files go to", ost);
+	}
+}
+
 static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry *entry)
 {
 	const struct dr_options *options = scan->worker->work->config.options;
+	uint32_t ost;
 	struct dr_layout_look look;
 	struct dr_stat st;
 
@@ -321,6 +346,12 @@ static int add_file(struct scan *scan, struct dr_dir *dir, const struct dr_entry
 	if (r < 0) {
 		entry_error(scan, entry, -EBADMSG);
 		return 0;
+	}
+	if (look.flags & DR_LAYOUT_PINNED && scan->frontier.round > 0 &&
+		dr_residue_of_file(entry->layout, entry->layout_len, &scan->spec->osts, &ost)) {
+		child_path(scan, entry->name, entry->name_len);
+		tell_residue(scan, (char *)scan->path.data, scan->path.len,
+			"a part not written yet goes to", ost);
 	}
 	if (!(look.flags & DR_LAYOUT_ON_SET) ||
 		(look.flags & (DR_LAYOUT_RELEASED | DR_LAYOUT_IS_FOREIGN))) {
@@ -429,6 +460,9 @@ static int read_here(struct scan *scan)
 	scan->dir = scan->here.path;
 	scan->dir_len = scan->here.len;
 	dr_filter_enter(&scan->filter, scan->spec, scan->here.path, scan->here.len);
+	if (scan->here.position == 0) {
+		look_at_default(scan, dir);
+	}
 	dr_worker_show(scan->worker, scan->here.path, scan->here.len, NULL, 0);
 	do {
 		r = fs->ops->dir_read(dir, scan->here.position, visit, scan);
