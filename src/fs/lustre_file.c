@@ -233,22 +233,37 @@ void dr_lustre_lease_release(struct dr_file *base)
 
 /* ---- what a file is ---- */
 
+static int ask_stat(struct dr_lustre_file *file)
+{
+	int r = dr_local_stat(file->fd, "", AT_EMPTY_PATH, &file->st);
+
+	file->st.sparse = r == 0 && file->st.blocks < file->st.size / 512;
+	return r;
+}
+
 int dr_lustre_file_stat(struct dr_file *base, struct dr_stat *ret_stat)
 {
 	struct dr_lustre_file *file = dr_lustre_file_of(base);
-	int r = dr_local_stat(file->fd, "", AT_EMPTY_PATH, &file->st);
+	int r = file->st_is_new ? 0 : ask_stat(file);
 
+	file->st_is_new = false;
 	if (r < 0) {
 		return r;
 	}
-	file->st.sparse = file->st.blocks < file->st.size / 512;
 	*ret_stat = file->st;
 	return 0;
 }
 
+/*
+ * The client gives the layout that it used last, even after a swap took it away. Asking for the size makes it look for a newer
+ * one; what comes with that is kept for the file_stat that follows.
+ */
 int dr_lustre_file_layout(struct dr_file *base, struct dr_buf *out)
 {
-	return dr_lustre_layout(dr_lustre_file_of(base)->fd, out);
+	struct dr_lustre_file *file = dr_lustre_file_of(base);
+
+	file->st_is_new = ask_stat(file) == 0;
+	return dr_lustre_layout(file->fd, out);
 }
 
 int dr_lustre_data_version(struct dr_file *base, const struct dr_stat *now, uint64_t *ret_version)
@@ -349,8 +364,7 @@ static int decide_extents(struct dr_lustre_file *file)
 	if (fsync(file->fd) < 0) {
 		return -errno;
 	}
-	struct dr_stat st;
-	int r = dr_lustre_file_stat(&file->base, &st);
+	int r = ask_stat(file);
 
 	if (r < 0) {
 		return r;

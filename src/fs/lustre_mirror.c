@@ -31,7 +31,7 @@ struct note {
 static int read_layout(struct dr_lustre_file *file, struct dr_layout **ret_layout)
 {
 	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
-	int r = dr_lustre_layout(file->fd, &bytes);
+	int r = dr_lustre_file_layout(&file->base, &bytes);
 
 	return r < 0 ? r : dr_layout_decode(bytes.data, bytes.len, ret_layout);
 }

@@ -58,6 +58,7 @@ struct dr_lustre_file {
 	uint8_t *page;     /* for the last, partial page under O_DIRECT */
 	uint64_t version;  /* as read last */
 	struct dr_stat st; /* as read last */
+	bool st_is_new;    /* it came with the layout a moment ago */
 	/* For next_data: what lseek says is not believed of a file whose blocks it does not account for. */
 	enum { DR_EXTENTS_UNKNOWN, DR_EXTENTS_WHOLE, DR_EXTENTS_SOUGHT } extents;
 };
