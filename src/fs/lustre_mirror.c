@@ -292,6 +292,7 @@ int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint
 	struct note note;
 	int r = file->leased ? dr_lustre_expect(file, expect, expect_len) : -ESTALE;
 
+	r = r < 0 ? r : dr_lustre_vol_check(vol, file->st.size);
 	r = r < 0 ? r : dr_layout_decode(expect, expect_len, &layout);
 	r = r < 0 ? r : write_note(file, layout, mirror, &note);
 	if (r == 0) {

@@ -68,8 +68,8 @@ struct dr_lustre_vol {
 	struct dr_lustre_file *file; /* lent */
 	int fd;
 	bool direct;
-	uint8_t *page;        /* for the last, partial page under O_DIRECT */
-	struct dr_buf layout; /* as the file system made it */
+	uint8_t *page;           /* for the last, partial page under O_DIRECT */
+	struct dr_layout *asked; /* what it shall have */
 };
 
 static inline struct dr_lustre *dr_lustre_of(struct dr_fs *fs)
@@ -135,6 +135,8 @@ int dr_lustre_vol_attrs(struct dr_vol *vol, struct dr_file *file);
 int dr_lustre_swap(struct dr_file *file, struct dr_vol *vol, const void *expect, size_t expect_len);
 /* An anonymous file on the file's own MDT, without a layout, open for reading and writing. */
 dr_nodiscard int dr_lustre_volatile_open(struct dr_lustre_file *file);
+/* Whether the volatile has the layout that was asked for, in all that a file of that size has. @error EOPNOTSUPP it has another */
+dr_nodiscard int dr_lustre_vol_check(struct dr_lustre_vol *vol, uint64_t size);
 /* Whether the layout of the open file is still those bytes. @error ESTALE it is not */
 dr_nodiscard int dr_lustre_expect(
 	struct dr_lustre_file *file, const void *expect, size_t expect_len);
@@ -146,8 +148,12 @@ dr_nodiscard int dr_lustre_expect(
  */
 dr_nodiscard int dr_lustre_request(
 	const struct dr_layout *layout, uint32_t n_osts, struct dr_buf *out);
-/* Whether what was made is what was asked for, object by object. */
-bool dr_lustre_is_as_asked(const struct dr_layout *asked, const struct dr_layout *made);
+/*
+ * Whether what was made is what was asked for, object by object. A component gets its objects when it is first written, on the OSTs that were
+ * named for it; one that begins at `size` (bytes) or after it may be without.
+ */
+bool dr_lustre_is_as_asked(
+	const struct dr_layout *asked, const struct dr_layout *made, uint64_t size);
 
 /* lustre_mirror.c */
 int dr_lustre_mirror_replace(struct dr_file *file, struct dr_vol *vol, uint32_t mirror,

@@ -74,7 +74,8 @@ int dr_lustre_request(const struct dr_layout *layout, uint32_t n_osts, struct dr
 	return 0;
 }
 
-static bool same_comp(const struct dr_layout_comp *asked, const struct dr_layout_comp *made)
+static bool same_comp(
+	const struct dr_layout_comp *asked, const struct dr_layout_comp *made, uint64_t size)
 {
 	const uint32_t patterns = DR_PATTERN_RAID0 | DR_PATTERN_MDT | DR_PATTERN_OVERSTRIPING;
 
@@ -87,10 +88,13 @@ static bool same_comp(const struct dr_layout_comp *asked, const struct dr_layout
 	if ((asked->pattern ^ made->pattern) & patterns & ~DR_PATTERN_OVERSTRIPING) {
 		return false;
 	}
-	if (asked->stripe_size != made->stripe_size || asked->n_objects != made->n_objects) {
+	if (asked->stripe_size != made->stripe_size) {
 		return false;
 	}
-	if (asked->n_objects == 0 && asked->stripe_count != made->stripe_count) {
+	if (made->n_objects == 0 && (asked->n_objects == 0 || asked->start >= size)) {
+		return asked->stripe_count == made->stripe_count;
+	}
+	if (asked->n_objects != made->n_objects) {
 		return false;
 	}
 	for (uint32_t i = 0; i < asked->n_objects; i++) {
@@ -101,13 +105,14 @@ static bool same_comp(const struct dr_layout_comp *asked, const struct dr_layout
 	return true;
 }
 
-bool dr_lustre_is_as_asked(const struct dr_layout *asked, const struct dr_layout *made)
+bool dr_lustre_is_as_asked(
+	const struct dr_layout *asked, const struct dr_layout *made, uint64_t size)
 {
 	if (asked->kind != made->kind || asked->n_comps != made->n_comps) {
 		return false;
 	}
 	for (uint32_t c = 0; c < asked->n_comps; c++) {
-		if (!same_comp(&asked->comps[c], &made->comps[c])) {
+		if (!same_comp(&asked->comps[c], &made->comps[c], size)) {
 			return false;
 		}
 	}

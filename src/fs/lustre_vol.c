@@ -97,10 +97,15 @@ static int try_ost(struct dr_lustre_file *file, uint32_t n_osts, uint32_t ost)
 /*
  * The servers say that some OST takes no object, and not which. A closed one may show no state at all, so each is asked.
  */
-static void find_refusing(struct dr_lustre_file *file, const struct dr_layout *layout,
-	uint32_t n_osts, uint32_t *ret_ost)
+static void find_refusing(
+	struct dr_lustre_file *file, const struct dr_layout *layout, uint32_t *ret_ost)
 {
 	struct dr_rangeset seen = { 0 };
+	uint32_t n_osts;
+
+	if (osts_in(file->fs, &n_osts) < 0) {
+		return;
+	}
 
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		for (uint32_t i = 0; i < layout->comps[c].n_objects; i++) {
@@ -125,12 +130,9 @@ static void find_refusing(struct dr_lustre_file *file, const struct dr_layout *l
 /* The OST of the volatile that has the least room: the one that most likely said ENOSPC. */
 static void find_fullest(struct dr_lustre_vol *vol, uint32_t *ret_ost)
 {
-	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	const struct dr_layout *layout = vol->asked;
 	uint64_t least = UINT64_MAX;
 
-	if (dr_layout_decode(vol->layout.data, vol->layout.len, &layout) < 0) {
-		return;
-	}
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
 		for (uint32_t i = 0; i < layout->comps[c].n_objects; i++) {
 			struct dr_ost ost;
@@ -145,37 +147,42 @@ static void find_fullest(struct dr_lustre_vol *vol, uint32_t *ret_ost)
 	}
 }
 
-/* Sets the layout, and reads it back: several requests succeed with something else. */
-static int give_layout(struct dr_lustre_vol *vol, const struct dr_layout *layout, uint32_t *ret_ost)
+int dr_lustre_vol_check(struct dr_lustre_vol *vol, uint64_t size)
 {
-	struct dr_buf request dr_cleanup(dr_buf_fini) = { 0 };
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
 	struct dr_layout *made dr_cleanup(dr_layout_freep) = NULL;
-	uint32_t n_osts = 0;
-	int r = osts_in(vol->file->fs, &n_osts);
+	int r = dr_lustre_layout(vol->fd, &bytes);
 
-	r = r < 0 ? r : dr_lustre_request(layout, n_osts, &request);
-	r = r < 0 ? r : set_layout(vol->fd, &request);
-	if (r == -ENOBUFS || r == -ENOSPC || r == -ENODEV) {
-		find_refusing(vol->file, layout, n_osts, ret_ost);
-		return r;
-	}
-	r = r < 0 ? r : dr_lustre_layout(vol->fd, &vol->layout);
-	r = r < 0 ? r : dr_layout_decode(vol->layout.data, vol->layout.len, &made);
+	r = r < 0 ? r : dr_layout_decode(bytes.data, bytes.len, &made);
 	if (r < 0) {
 		return r;
 	}
-	if (!dr_lustre_is_as_asked(layout, made)) {
-		struct dr_buf asked dr_cleanup(dr_buf_fini) = { 0 };
-		struct dr_buf got dr_cleanup(dr_buf_fini) = { 0 };
-
-		dr_layout_describe(layout, &asked);
-		dr_layout_describe(made, &got);
-		dr_log_limited(10, DR_LOG_WARNING, "other-layout",
-			"asked=\"%s\" got=\"%s\" next=\"the file is not moved\"",
-			dr_buf_cstr(&asked), dr_buf_cstr(&got));
-		return -EOPNOTSUPP;
+	if (dr_lustre_is_as_asked(vol->asked, made, size)) {
+		return 0;
 	}
-	return 0;
+	struct dr_buf asked dr_cleanup(dr_buf_fini) = { 0 }, got dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_layout_describe(vol->asked, &asked);
+	dr_layout_describe(made, &got);
+	dr_log_limited(10, DR_LOG_WARNING, "other-layout",
+		"asked=\"%s\" got=\"%s\" next=\"the file is not moved\"", dr_buf_cstr(&asked),
+		dr_buf_cstr(&got));
+	return -EOPNOTSUPP;
+}
+
+/* Sets the layout, and reads it back: several requests succeed with something else. */
+static int give_layout(struct dr_lustre_vol *vol, uint32_t *ret_ost)
+{
+	struct dr_buf request dr_cleanup(dr_buf_fini) = { 0 };
+	uint32_t n_osts = 0;
+	int r = osts_in(vol->file->fs, &n_osts);
+
+	r = r < 0 ? r : dr_lustre_request(vol->asked, n_osts, &request);
+	r = r < 0 ? r : set_layout(vol->fd, &request);
+	if (r == -ENOBUFS || r == -ENOSPC || r == -ENODEV) {
+		find_refusing(vol->file, vol->asked, ret_ost);
+	}
+	return r < 0 ? r : dr_lustre_vol_check(vol, 0);
 }
 
 /* The swap refuses a volatile of another owner; the new objects carry the volatile's project, for quota. */
@@ -243,8 +250,9 @@ int dr_lustre_vol_create(struct dr_file *base, const struct dr_layout *layout,
 
 	vol->base.fs = base->fs;
 	vol->file = file;
+	vol->asked = dr_layout_copy(layout);
 	vol->fd = dr_lustre_volatile_open(file);
-	int r = vol->fd < 0 ? vol->fd : give_layout(vol, layout, ret_ost);
+	int r = vol->fd < 0 ? vol->fd : give_layout(vol, ret_ost);
 
 	r = r < 0 ? r : give_owner(vol->fd, file);
 	r = r < 0 ? r : go_direct(vol);
@@ -262,7 +270,7 @@ void dr_lustre_vol_close(struct dr_vol *base)
 		struct dr_lustre_vol *vol = dr_lustre_vol_of(base);
 
 		dr_fd_closep(&vol->fd);
-		dr_buf_fini(&vol->layout);
+		dr_layout_free(vol->asked);
 		free(vol->page);
 		free(vol);
 	}
@@ -326,6 +334,9 @@ int dr_lustre_vol_write(
 	}
 	if (r == -ENOSPC) {
 		find_fullest(vol, ret_ost);
+	} else if (r == -ENOBUFS) {
+		find_refusing(vol->file, vol->asked,
+			ret_ost); /* a component was written for the first time */
 	}
 	return r;
 }
@@ -429,6 +440,7 @@ int dr_lustre_swap(
 	struct dr_lustre_data_version version = { 0 };
 	int r = file->leased ? dr_lustre_expect(file, expect, expect_len) : -ESTALE;
 
+	r = r < 0 ? r : dr_lustre_vol_check(vol, file->st.size);
 	r = r < 0 ? r : dr_lustre_ioctl(vol->fd, DR_LUSTRE_DATA_VERSION, &version);
 	if (r == 0) {
 		struct dr_lustre_swap call = {

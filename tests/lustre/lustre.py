@@ -159,7 +159,7 @@ def write(path, data, at=0):
 
 def digest(path):
     h = hashlib.md5()
-    with open(path, 'rb') as f:
+    with open(os.open(path, os.O_RDONLY | os.O_NOATIME), 'rb') as f:
         while True:
             b = f.read(MIB)
             if not b:

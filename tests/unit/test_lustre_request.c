@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #define N_OSTS 6
+#define SIZE (2u << 20) /* bytes: all components of the sample have data */
 
 /* Three components: on the MDT, on OSTs 4 and 1, and one that is not there yet. */
 static struct dr_layout *sample(void)
@@ -135,12 +136,12 @@ START_TEST(made__is_believed_only_when_every_object_is_where_it_was_asked_for)
 	made->comps[0].id = 1;
 	made->comps[1].objects[0].fid.oid = 4711;
 	made->gen = 1;
-	ck_assert(dr_lustre_is_as_asked(asked, made));
+	ck_assert(dr_lustre_is_as_asked(asked, made, SIZE));
 	made->comps[1].objects[0].ost = 3;
-	ck_assert(!dr_lustre_is_as_asked(asked, made));
+	ck_assert(!dr_lustre_is_as_asked(asked, made, SIZE));
 	made->comps[1].objects[0].ost = 4;
 	dr_layout_set_objects(made, 1, 1);
-	ck_assert(!dr_lustre_is_as_asked(asked, made));
+	ck_assert(!dr_lustre_is_as_asked(asked, made, SIZE));
 }
 END_TEST
 
@@ -150,7 +151,19 @@ START_TEST(made__with_objects_that_nobody_asked_for_is_not_believed)
 	struct dr_layout *made dr_cleanup(dr_layout_freep) = sample();
 
 	dr_layout_set_objects(made, 2, 3);
-	ck_assert(!dr_lustre_is_as_asked(asked, made));
+	ck_assert(!dr_lustre_is_as_asked(asked, made, SIZE));
+}
+END_TEST
+
+START_TEST(made__may_lack_the_objects_of_what_begins_after_the_end)
+{
+	struct dr_layout *asked dr_cleanup(dr_layout_freep) = sample();
+	struct dr_layout *made dr_cleanup(dr_layout_freep) = sample();
+
+	dr_layout_set_objects(made, 1, 0);
+	made->comps[1].flags = 0;
+	ck_assert(dr_lustre_is_as_asked(asked, made, 65536));
+	ck_assert(!dr_lustre_is_as_asked(asked, made, 65537));
 }
 END_TEST
 
@@ -180,7 +193,7 @@ START_TEST(made__of_another_shape_is_not_believed)
 			made->n_comps = 2;
 			break;
 		}
-		ck_assert(!dr_lustre_is_as_asked(asked, made));
+		ck_assert(!dr_lustre_is_as_asked(asked, made, SIZE));
 	}
 }
 END_TEST
@@ -191,4 +204,5 @@ DR_UNIT_MAIN("lustre_request", request__names_each_ost_of_what_has_objects,
 	request__refuses_mirrors_parity_and_foreign,
 	made__is_believed_only_when_every_object_is_where_it_was_asked_for,
 	made__with_objects_that_nobody_asked_for_is_not_believed,
+	made__may_lack_the_objects_of_what_begins_after_the_end,
 	made__of_another_shape_is_not_believed)
