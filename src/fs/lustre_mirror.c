@@ -283,17 +283,56 @@ static int conclude(struct dr_lustre_file *file, const struct note *note)
 	return (fresh && !old_is_there) || (goes && goes == note->old);
 }
 
+static int read_times(const struct dr_lustre_file *file, struct timespec times[2])
+{
+	struct statx sx;
+
+	if (statx(file->fd, "", AT_EMPTY_PATH, STATX_ATIME | STATX_MTIME, &sx) < 0) {
+		return -errno;
+	}
+	times[0] = (struct timespec){ sx.stx_atime.tv_sec, (long)sx.stx_atime.tv_nsec };
+	times[1] = (struct timespec){ sx.stx_mtime.tv_sec, (long)sx.stx_mtime.tv_nsec };
+	return 0;
+}
+
+/*
+ * The file's time of modification is that of the objects of one mirror, and mirrors differ: a resync gives its own time to what it
+ * writes. So the time may have jumped when the first mirror went. It is set back, unless somebody wrote since, which leaves a mirror
+ * stale.
+ */
+static void restore_times(struct dr_lustre_file *file, const struct timespec times[2])
+{
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	struct timespec now[2];
+	bool written = false;
+
+	if (dr_lustre_lease_take(&file->base) < 0 || read_layout(file, &layout) < 0 ||
+		read_times(file, now) < 0 || now[1].tv_sec <= times[1].tv_sec) {
+		return;
+	}
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		written = written || layout->comps[c].flags & DR_COMP_STALE;
+	}
+	if (!written && futimens(file->fd, times) < 0) {
+		dr_log_limited(10, DR_LOG_WARNING, "times-not-kept",
+			"fid=0x%" PRIx64 ":0x%" PRIx32 " error=%s next=\"goes on\"", file->fid.seq,
+			file->fid.oid, strerrorname_np(errno));
+	}
+}
+
 int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint32_t mirror,
 	const void *expect, size_t expect_len)
 {
 	struct dr_lustre_file *file = dr_lustre_file_of(base);
 	struct dr_lustre_vol *vol = dr_lustre_vol_of(vol_base);
 	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	struct timespec times[2];
 	struct note note;
 	int r = file->leased ? dr_lustre_expect(file, expect, expect_len) : -ESTALE;
 
 	r = r < 0 ? r : dr_lustre_vol_check(vol, file->st.size);
 	r = r < 0 ? r : dr_layout_decode(expect, expect_len, &layout);
+	r = r < 0 ? r : read_times(file, times);
 	r = r < 0 ? r : write_note(file, layout, mirror, &note);
 	if (r == 0) {
 		r = merge(file, vol);
@@ -301,6 +340,9 @@ int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint
 
 		r = retake(file);
 		r = r < 0 ? r : conclude(file, &note);
+		if (r > 0) {
+			restore_times(file, times);
+		}
 		/* What the merge said counts only when nothing came of it. */
 		r = r == 0 ? (merged < 0 ? merged : -EBUSY) : r;
 	}

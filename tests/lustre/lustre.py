@@ -141,10 +141,12 @@ def osts_of(path):
 
 
 def shape(path):
-    """Everything of a layout that a move keeps: all but the OSTs, generations, and the numbers of mirrors."""
+    """Everything of a layout that a move keeps: all but the OSTs, generations, and the numbers of mirrors. One list a mirror."""
     mirrors = {}
-    return [(mirrors.setdefault(c.id >> 16, len(mirrors)), c.flags & ~0x2, c.start, c.end, c.pattern & ~0x200, c.stripe_size,
-             len(c.osts) or c.stripe_count, c.pool) for c in sorted(layout(path), key=lambda c: (c.id >> 16, c.start))]
+    for c in sorted(layout(path), key=lambda c: c.start):
+        mirrors.setdefault(c.id >> 16, []).append(
+            (c.flags & ~0x2, c.start, c.end, c.pattern & ~0x200, c.stripe_size, len(c.osts) or c.stripe_count, c.pool))
+    return sorted(mirrors.values())
 
 
 def content(n, seed):
