@@ -18,6 +18,7 @@
 #define DOT_LUSTRE ".lustre" /* in the root: every file by its FID, and the lost ones */
 #define STATE_MASK                                                                                 \
 	(DR_OST_DEGRADED | DR_OST_READONLY | DR_OST_NOCREATE | DR_OST_ENOSPC | DR_OST_ENOINO)
+#define HOST_LOCKS "/run/drover-lustre.locks"
 #define POOL_FILE_MAX (1u << 20)
 
 int dr_lustre_ioctl(int fd, unsigned long request, void *arg)
@@ -91,6 +92,7 @@ static void lustre_close(struct dr_fs *base)
 {
 	struct dr_lustre *fs = dr_lustre_of(base);
 	dr_fd_closep(&fs->root_fd);
+	dr_fd_closep(&fs->host_fd);
 	(void)pthread_mutex_destroy(&fs->lock);
 	free(fs->base.root);
 	free(fs);
@@ -108,6 +110,8 @@ static int lustre_open(const char *root, struct dr_fs **ret_fs)
 	fs->base.root = dr_xstrdup(root);
 	fs->root_fd = dr_steal_fd(&fd);
 	fs->dev = (uint64_t)st.st_dev;
+	/* Without it two campaigns on one host disturb each other; nothing is lost by that. */
+	fs->host_fd = open(HOST_LOCKS, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	(void)pthread_mutex_init(&fs->lock, NULL);
 	int r = read_names(fs);
 	r = r < 0 ? r : try_look(fs);

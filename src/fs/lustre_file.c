@@ -11,8 +11,9 @@
  *
  * An open for writing takes the lease of whoever has one, and a move needs an open for writing. So two movers of one file would
  * take each other's leases away for ever. Within this process a table of FIDs keeps a second mover out (a file with two
- * names in two chunks); against other processes each mover is polite for a while once it lost a lease: it then looks first with a
- * lease on a descriptor for reading, which disturbs nobody and is refused while another mover is there.
+ * names in two chunks). Against other processes of this host (another campaign) there is a lock for each FID, a byte of a file that all of them
+ * open: on one mount even the attempt at a lease takes the other's away. Against other hosts each mover is polite for a while once it lost
+ * a lease: it then looks first with a lease on a descriptor for reading, which disturbs no other client and is refused while another mover is there.
  */
 
 #define POLITE_NS 60000000000ull
@@ -23,13 +24,41 @@ struct dr_lustre_held {
 	UT_hash_handle hh;
 };
 
+/* The byte that stands for a FID. Two FIDs on one byte only make one of them wait. */
+static struct flock byte_of(const struct dr_fid *fid, short type)
+{
+	uint64_t byte = (fid->seq * 0x9E3779B97F4A7C15ull ^ fid->oid * 0xC2B2AE3D27D4EB4Full) >> 1;
+
+	return (struct flock){
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(byte >> 1), .l_len = 1
+	};
+}
+
+static bool hold_on_host(const struct dr_lustre *fs, const struct dr_fid *fid)
+{
+	struct flock lock = byte_of(fid, F_WRLCK);
+
+	return fs->host_fd < 0 || fcntl(fs->host_fd, F_OFD_SETLK, &lock) == 0 ||
+	       (errno != EAGAIN && errno != EACCES);
+}
+
+static void let_go_on_host(const struct dr_lustre *fs, const struct dr_fid *fid)
+{
+	struct flock lock = byte_of(fid, F_UNLCK);
+
+	if (fs->host_fd >= 0) {
+		(void)fcntl(fs->host_fd, F_OFD_SETLK, &lock);
+	}
+}
+
 static bool hold(struct dr_lustre *fs, const struct dr_fid *fid)
 {
 	struct dr_lustre_held *entry;
 
 	(void)pthread_mutex_lock(&fs->lock);
 	HASH_FIND(hh, fs->held, fid, sizeof(*fid), entry);
-	bool is_free = !entry;
+	bool is_free = !entry && hold_on_host(fs, fid);
+
 	if (is_free) {
 		entry = dr_xcalloc(1, sizeof(*entry));
 		entry->fid = *fid;
@@ -47,6 +76,7 @@ static void let_go(struct dr_lustre *fs, const struct dr_fid *fid)
 	HASH_FIND(hh, fs->held, fid, sizeof(*fid), entry);
 	if (entry) {
 		HASH_DEL(fs->held, entry);
+		let_go_on_host(fs, fid);
 	}
 	(void)pthread_mutex_unlock(&fs->lock);
 	free(entry);

@@ -22,6 +22,7 @@ struct dr_lustre {
 	struct dr_fs base;
 	int root_fd;
 	uint64_t dev;
+	int host_fd;                        /* of HOST_LOCKS, or -1 */
 	char fsname[64];                    /* "lustre" */
 	char dtname[DR_LUSTRE_DTNAME_SIZE]; /* of this mount's LOV device */
 	bool by_xattr; /* the client has no GETFILEINFO_V2: layouts are read one by one the slow way */

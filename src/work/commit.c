@@ -75,7 +75,16 @@ void dr_file_move_conclude(
 
 void dr_file_move_conclude_error(struct dr_file_move *move, enum dr_step step, int error)
 {
-	dr_file_move_conclude(move, dr_class_of(step, error), step, error);
+	enum dr_class class = dr_class_of(step, error);
+	struct dr_stat now;
+
+	/* The lease of a file that was removed may go with its last name. */
+	if (class == DR_BUSY && move->source &&
+		move->e->fs->ops->file_stat(move->source, &now) == 0 && now.nlink == 0) {
+		dr_file_move_conclude(move, DR_GONE, DR_STEP_OPEN, -ENOENT);
+		return;
+	}
+	dr_file_move_conclude(move, class, step, error);
 }
 
 /* @return as dr_file_move_commit() */

@@ -200,8 +200,8 @@ def parameter(name, value):
 
 def has_servers():
     """Whether the servers run on this node, so that faults can be set there."""
-    code, out = sh('lctl', 'get_param', '-N', 'obdfilter.*OST*', check=False)
-    return code == 0 and 'OST' in out
+    code, out = sh('lctl', 'list_param', 'obdfilter.*', check=False)
+    return code == 0 and '-OST' in out
 
 
 # --- campaigns ------------------------------------------------------------------------------------------------------

@@ -133,8 +133,8 @@ class Writers(Folder):
     def test_two_campaigns_on_the_same_files(self):
         paths = [self.make(f'f{i}', 5000 + i, '-c', '1', '-o', '0') for i in range(200)]
         before = {p: digest(p) for p in paths}
-        with Campaign('0-1', self.dir, name='a', conf='retry_delays = 1,2,3\n') as a, \
-                Campaign('0-1', self.dir, name='b', conf='retry_delays = 1,2,3\n') as b:
+        with Campaign('0-1', self.dir, name='a', conf='retry_delays = 1,3,7,15,31\n') as a, \
+                Campaign('0-1', self.dir, name='b', conf='retry_delays = 1,3,7,15,31\n') as b:
             daemons = [c.daemon('--migration-workers', '2') for c in (a, b)]
             for p in daemons:
                 p.wait(lustre.PATIENCE)
@@ -142,6 +142,8 @@ class Writers(Folder):
             for report in reports:
                 Campaign.check_identity(report)
                 self.assertEqual(report['state'], 'completed', report['leftovers'][:3])
+            moved = sum(r['progress']['succeeded'] for r in reports)
+            self.assertEqual(moved, len(paths), [r['progress'] for r in reports])
         for p in paths:
             self.assertFalse(osts_of(p) & SOURCES)
             self.assertEqual(digest(p), before[p])
@@ -229,8 +231,7 @@ class Servers(Folder):
             while not stop.is_set():
                 for ost in (2, 3, 4):
                     name = f'obdfilter.{self.mount.ost_name(ost)}'
-                    for uuid in sh('lctl', 'get_param', '-N', f'{name}.exports.*.uuid', check=False)[1].splitlines():
-                        value = sh('lctl', 'get_param', '-n', uuid, check=False)[1].strip()
+                    for value in sh('lctl', 'get_param', '-n', f'{name}.exports.*.uuid', check=False)[1].split():
                         if value and not value.endswith('_UUID'):
                             sh('lctl', 'set_param', f'{name}.evict_client={value}', check=False)
                 stop.wait(1)
