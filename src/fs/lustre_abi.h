@@ -117,6 +117,7 @@ struct dr_lustre_fsxattr {
 	uint8_t padding[8];
 };
 _Static_assert(sizeof(struct dr_lustre_fsxattr) == 28, "fsxattr");
+#define DR_LUSTRE_XFLAG_INHERIT 0x200u /* FS_XFLAG_PROJINHERIT */
 #define DR_LUSTRE_FSGETXATTR 0x801c581ful
 #define DR_LUSTRE_FSSETXATTR 0x401c5820ul
 

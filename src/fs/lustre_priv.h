@@ -42,6 +42,8 @@ struct dr_lustre_dir {
 	unsigned refs;
 	struct dr_lustre_info *info; /* from the first look on */
 	struct dr_stat stat;         /* of the entry last looked at */
+	bool project_known;
+	int64_t project; /* of new files; -1: not known */
 };
 
 struct dr_lustre_file {
@@ -71,6 +73,7 @@ struct dr_lustre_vol {
 	bool direct;
 	uint8_t *page;           /* for the last, partial page under O_DIRECT */
 	struct dr_layout *asked; /* what it shall have */
+	_Atomic uint64_t end;    /* bytes: how far writes and truncates reached */
 };
 
 static inline struct dr_lustre *dr_lustre_of(struct dr_fs *fs)

@@ -64,6 +64,7 @@ static int set_layout(int fd, const struct dr_buf *request)
 											 : 0;
 }
 
+/* How many OSTs the file system has, gaps counted. Never more than there are: OSTs are only added. */
 static int osts_in(struct dr_lustre *fs, uint32_t *ret_n)
 {
 	uint32_t n = 0;
@@ -185,6 +186,21 @@ static int give_layout(struct dr_lustre_vol *vol, uint32_t *ret_ost)
 	return r < 0 ? r : dr_lustre_vol_check(vol, 0);
 }
 
+/* The project that a new file of the directory has: its own, where that is inherited, else none. Asked once. */
+static int64_t new_files_project(struct dr_lustre_dir *dir)
+{
+	struct dr_lustre_fsxattr attr = { 0 };
+
+	if (!dir->project_known) {
+		dir->project_known = true;
+		dir->project = -1; /* it cannot be told: each file is asked */
+		if (dr_lustre_ioctl(dir->local.fd, DR_LUSTRE_FSGETXATTR, &attr) == 0) {
+			dir->project = attr.xflags & DR_LUSTRE_XFLAG_INHERIT ? attr.project : 0;
+		}
+	}
+	return dir->project;
+}
+
 /* The swap refuses a volatile of another owner; the new objects carry the volatile's project, for quota. */
 static int give_owner(int fd, const struct dr_lustre_file *file)
 {
@@ -204,8 +220,11 @@ static int give_owner(int fd, const struct dr_lustre_file *file)
 	if (r == -ENOTTY || r == -EOPNOTSUPP) {
 		return 0; /* no projects here */
 	}
-	r = r < 0 ? r : dr_lustre_ioctl(fd, DR_LUSTRE_FSGETXATTR, &ours);
-	if (r < 0 || ours.project == theirs.project) {
+	if (r < 0 || theirs.project == new_files_project(file->dir)) {
+		return r;
+	}
+	r = dr_lustre_ioctl(fd, DR_LUSTRE_FSGETXATTR, &ours);
+	if (r < 0) {
 		return r;
 	}
 	ours.project = theirs.project;
@@ -320,6 +339,15 @@ static int write_last_page(
 	return write_all(vol->fd, vol->page, page, off);
 }
 
+/* How far writes have reached; several threads write. */
+static void note_end(struct dr_lustre_vol *vol, uint64_t end)
+{
+	uint64_t now = atomic_load(&vol->end);
+
+	while (now < end && !atomic_compare_exchange_weak(&vol->end, &now, end)) {
+	}
+}
+
 int dr_lustre_vol_write(
 	struct dr_vol *base, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost)
 {
@@ -328,9 +356,11 @@ int dr_lustre_vol_write(
 	size_t whole = vol->direct ? len - len % page : len;
 	int r = write_all(vol->fd, buf, whole, off);
 
+	note_end(vol, off + whole);
 	if (r == 0 && whole < len) {
 		r = write_last_page(
 			vol, (const uint8_t *)buf + whole, len - whole, off + whole, page);
+		note_end(vol, off + whole + page);
 	}
 	if (r == -ENOSPC) {
 		find_fullest(vol, ret_ost);
@@ -344,16 +374,19 @@ int dr_lustre_vol_write(
 int dr_lustre_vol_truncate(struct dr_vol *base, uint64_t size)
 {
 	struct dr_lustre_vol *vol = dr_lustre_vol_of(base);
-	struct stat st;
 
 	if (size > INT64_MAX) {
 		return -EFBIG;
 	}
-	if (fstat(vol->fd, &st) < 0) {
+	/* What was written to just this end is spared a round trip to the OSTs. */
+	if (atomic_load(&vol->end) == size) {
+		return 0;
+	}
+	if (ftruncate(vol->fd, (off_t)size) < 0) {
 		return -errno;
 	}
-	/* What has its size already is spared a round trip to the OSTs. */
-	return (uint64_t)st.st_size == size || ftruncate(vol->fd, (off_t)size) == 0 ? 0 : -errno;
+	atomic_store(&vol->end, size);
+	return 0;
 }
 
 int dr_lustre_vol_flush(struct dr_vol *base)
