@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """bench.py [--files N] [--large N] [--entries N] [--rounds N] [small] [large] [scan]: drover beside `lfs`, on the same Lustre, in one run.
 
-Every figure is the best of the rounds, and each round does drover and its competitors one after the other, on files made afresh. Read the
-ratios: servers and client of a test machine share its processors. Takes the environment of lustre.py.
+Every figure is the best of the rounds, and each round does drover and its competitors one after the other, on files made afresh. What a campaign takes
+that has nothing to do (a server started, two scans of nothing, the books closed) is measured in the same round, shown, and taken off drover's
+times. Read the ratios: servers and client of a test machine share its processors. Takes the environment of lustre.py.
 """
 import argparse
 import os
@@ -36,7 +37,18 @@ def fresh_caches():
 
 class Bench:
     def __init__(self, mount, rounds):
-        self.mount, self.rounds, self.best = mount, rounds, {}
+        self.mount, self.rounds, self.best, self.idle_s = mount, rounds, {}, 0
+
+    def measure_idle(self):
+        folder = self.mount.mkdir()
+        try:
+            with Campaign('0', folder) as c:
+                began = time.monotonic()
+                c.run()
+                self.idle_s = time.monotonic() - began
+        finally:
+            os.rmdir(folder)
+        print(f'    a campaign with nothing to do: {self.idle_s:.1f} s', flush=True)
 
     def note(self, what, figure, unit):
         self.best[what] = max(self.best.get(what, (0, ''))[0], figure), unit
@@ -46,7 +58,7 @@ class Bench:
         with Campaign('0', folder, conf='fsync = yes\n') as c:
             began = time.monotonic()
             report = c.run(*args)
-            took = time.monotonic() - began
+            took = time.monotonic() - began - self.idle_s
         assert report['progress']['succeeded'] == len(files), report['progress']
         self.note(what, unit_per / took, unit)
 
@@ -74,6 +86,7 @@ class Bench:
         # The command picks its own target; a closed source keeps it from the OST that is to be emptied.
         away = [*LFS, '-c', '1', '-i', '2']
         for _ in range(self.rounds):
+            self.measure_idle()
             for threads in (1, 4):
                 self.with_files(n, 4 * KIB, lambda d, f: self.drover(
                     f'drover, {threads} move threads', d, f, len(f), 'files/s', '--migration-workers', str(threads)))
@@ -85,6 +98,7 @@ class Bench:
         away = [*LFS, '-c', '1', '-i', '2']
         mib = n * size / MIB
         for _ in range(self.rounds):
+            self.measure_idle()
             self.with_files(n, size, lambda d, f: self.drover('drover, 1 move thread', d, f, mib, 'MB/s', '--migration-workers', '1'))
             self.with_files(n, size, lambda d, f: self.command('lfs migrate, one after the other', away, f, mib, 'MB/s'))
             self.with_files(n, size, lambda d, f: self.drover('drover, 4 move threads', d, f, mib, 'MB/s', '--migration-workers', '4'))
@@ -101,12 +115,13 @@ class Bench:
                     with open(f'{folder}/d{d}/f{i}', 'wb') as f:
                         f.write(b'x')
             for _ in range(self.rounds):
+                self.measure_idle()
                 for threads in (1, 4):
                     fresh_caches()
                     with Campaign('1', folder) as c:
                         began = time.monotonic()
                         c.run('--scan-workers', str(threads))
-                        took = time.monotonic() - began
+                        took = time.monotonic() - began - self.idle_s
                         n = c.status()['scan']['entries']
                     self.note(f'drover, {threads} scan threads', n / took, 'entries/s')
                     fresh_caches()
