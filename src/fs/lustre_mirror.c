@@ -14,18 +14,17 @@
  * splitting each end a lease, so there is a moment between them in which a writer may come, or this process may die. What is to be
  * done then is noted with the file, in an attribute that is there for that moment only.
  *
- * The note: "1 OLD ID...": the number of the mirror that goes, then all mirrors that there were before.
+ * The note: "1 OLD SEQ OID": the number of the mirror that goes, and the FID of an object of the one that comes. No other mirror has that
+ * object, so a note that was forgotten, or copied to another file, does no harm.
  */
 
 #define NOTE "trusted.drover.mirror"
 #define NOTE_SIZE 256
-#define MIRRORS_MAX 16 /* LUSTRE_MIRROR_COUNT_MAX */
 #define RETAKE_NS 1000000000ull
 
 struct note {
 	uint32_t old;
-	uint32_t before[MIRRORS_MAX];
-	unsigned n_before;
+	struct dr_fid object;
 };
 
 static int read_layout(struct dr_lustre_file *file, struct dr_layout **ret_layout)
@@ -34,16 +33,6 @@ static int read_layout(struct dr_lustre_file *file, struct dr_layout **ret_layou
 	int r = dr_lustre_file_layout(&file->base, &bytes);
 
 	return r < 0 ? r : dr_layout_decode(bytes.data, bytes.len, ret_layout);
-}
-
-static bool was_before(const struct note *note, uint32_t mirror)
-{
-	for (unsigned i = 0; i < note->n_before; i++) {
-		if (note->before[i] == mirror) {
-			return true;
-		}
-	}
-	return false;
 }
 
 static bool has_mirror(const struct dr_layout *layout, uint32_t mirror)
@@ -56,14 +45,27 @@ static bool has_mirror(const struct dr_layout *layout, uint32_t mirror)
 	return false;
 }
 
+/* An object of the layout; zero: there is none. */
+static struct dr_fid some_object(const struct dr_layout *layout)
+{
+	for (uint32_t c = 0; c < layout->n_comps; c++) {
+		if (layout->comps[c].n_objects > 0) {
+			return layout->comps[c].objects[0].fid;
+		}
+	}
+	return (struct dr_fid){ 0 };
+}
+
 /* The mirror that came in, or 0. */
 static uint32_t new_mirror(const struct dr_layout *layout, const struct note *note)
 {
 	for (uint32_t c = 0; c < layout->n_comps; c++) {
-		uint32_t mirror = layout->comps[c].id >> 16;
+		const struct dr_layout_comp *comp = &layout->comps[c];
 
-		if (!was_before(note, mirror)) {
-			return mirror;
+		for (uint32_t i = 0; i < comp->n_objects; i++) {
+			if (dr_fid_equal(&comp->objects[i].fid, &note->object)) {
+				return comp->id >> 16;
+			}
 		}
 	}
 	return 0;
@@ -81,25 +83,25 @@ static bool is_stale(const struct dr_layout *layout, uint32_t mirror)
 
 /* ---- the note ---- */
 
-static int write_note(struct dr_lustre_file *file, const struct dr_layout *layout, uint32_t old,
-	struct note *ret_note)
+static int write_note(
+	struct dr_lustre_file *file, struct dr_lustre_vol *vol, uint32_t old, struct note *ret_note)
 {
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
 	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
-	struct note note = { .old = old };
+	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
+	int r = dr_lustre_layout(vol->fd, &bytes);
 
-	dr_buf_printf(&text, "1 %" PRIu32, old);
-	for (uint32_t c = 0; c < layout->n_comps; c++) {
-		uint32_t mirror = layout->comps[c].id >> 16;
-
-		if (was_before(&note, mirror)) {
-			continue;
-		}
-		if (note.n_before == MIRRORS_MAX) {
-			return -EOPNOTSUPP;
-		}
-		note.before[note.n_before++] = mirror;
-		dr_buf_printf(&text, " %" PRIu32, mirror);
+	r = r < 0 ? r : dr_layout_decode(bytes.data, bytes.len, &layout);
+	if (r < 0) {
+		return r;
 	}
+	const struct note note = { .old = old, .object = some_object(layout) };
+
+	if (dr_fid_is_zero(&note.object)) {
+		return -EOPNOTSUPP; /* a mirror of nothing */
+	}
+	dr_buf_printf(
+		&text, "1 %" PRIu32 " %" PRIu64 " %" PRIu32, old, note.object.seq, note.object.oid);
 	if (fsetxattr(file->fd, NOTE, text.data, text.len, 0) < 0) {
 		return -errno;
 	}
@@ -112,20 +114,16 @@ static int read_note(struct dr_lustre_file *file, struct note *ret_note)
 {
 	char text[NOTE_SIZE];
 	ssize_t n = fgetxattr(file->fd, NOTE, text, sizeof(text) - 1);
+	unsigned version;
 	struct note note = { 0 };
 
 	if (n < 0) {
 		return -errno;
 	}
 	text[n] = '\0';
-	char *at = text;
-	unsigned long version = strtoul(at, &at, 10);
-
-	note.old = (uint32_t)strtoul(at, &at, 10);
-	while (*at == ' ' && note.n_before < MIRRORS_MAX) {
-		note.before[note.n_before++] = (uint32_t)strtoul(at, &at, 10);
-	}
-	if (version != 1 || note.old == 0 || *at || !was_before(&note, note.old)) {
+	if (sscanf(text, "%u %" SCNu32 " %" SCNu64 " %" SCNu32, &version, &note.old,
+		    &note.object.seq, &note.object.oid) != 4 ||
+		version != 1 || note.old == 0) {
 		return -EBADMSG;
 	}
 	*ret_note = note;
@@ -325,15 +323,13 @@ int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint
 {
 	struct dr_lustre_file *file = dr_lustre_file_of(base);
 	struct dr_lustre_vol *vol = dr_lustre_vol_of(vol_base);
-	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
 	struct timespec times[2];
 	struct note note;
 	int r = file->leased ? dr_lustre_expect(file, expect, expect_len) : -ESTALE;
 
 	r = r < 0 ? r : dr_lustre_vol_check(vol, file->st.size);
-	r = r < 0 ? r : dr_layout_decode(expect, expect_len, &layout);
 	r = r < 0 ? r : read_times(file, times);
-	r = r < 0 ? r : write_note(file, layout, mirror, &note);
+	r = r < 0 ? r : write_note(file, vol, mirror, &note);
 	if (r == 0) {
 		r = merge(file, vol);
 		int merged = r;

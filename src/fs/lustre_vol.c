@@ -64,7 +64,7 @@ static int set_layout(int fd, const struct dr_buf *request)
 											 : 0;
 }
 
-/* How many OSTs the file system has, gaps counted. Never more than there are: OSTs are only added. */
+/* How many OSTs the file system has, gaps counted; asked each time, for OSTs are added. */
 static int osts_in(struct dr_lustre *fs, uint32_t *ret_n)
 {
 	uint32_t n = 0;

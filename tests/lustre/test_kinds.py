@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every kind of file off its sources: OSTs 0 and 1. Data, FID, attributes and layout stay; only the OSTs change."""
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -129,6 +130,30 @@ class Mirrored(Folder):
         self.assertEqual(report['progress']['succeeded'], 1)
         self.assertFalse(osts_of(path) & SOURCES)
         self.assertEqual(facts(path), before)
+
+    def note(self, path, old, ost):
+        """What a mover leaves that dies after it merged the mirror on that OST, to take the place of an old one."""
+        text = sh('lfs', 'getstripe', '-y', path)
+        m = re.search(r'l_ost_idx: %d\s+l_fid:\s+(0x[0-9a-f]+):(0x[0-9a-f]+)' % ost, text)
+        os.setxattr(path, 'trusted.drover.mirror', b'1 %d %d %d' % (old, int(m[1], 16), int(m[2], 16)))
+
+    def test_what_a_killed_mover_left_is_ended(self):
+        path = self.mirrored('f', MIB + 5, ('-c', '1', '-o', '0'), ('-c', '1', '-o', '2'))
+        before = facts(path)
+        sh('lfs', 'mirror', 'extend', '-N', '-c', '1', '-o', '4', path)
+        self.note(path, 1, 4)
+        self.evacuate()
+        self.check_mirrors(path, 2)
+        self.assertEqual(osts_of(path), {2, 4})
+        self.assertEqual(facts(path)['md5'], before['md5'])
+
+    def test_a_forgotten_note_drops_no_mirror(self):
+        path = self.mirrored('f', MIB + 5, ('-c', '1', '-o', '0'), ('-c', '1', '-o', '2'))
+        other = self.mirrored('g', MIB + 5, ('-c', '1', '-o', '4'), ('-c', '1', '-o', '2'))
+        self.note(other, 1, 4)
+        os.setxattr(path, 'trusted.drover.mirror', os.getxattr(other, 'trusted.drover.mirror'))
+        self.check_moved([path])
+        self.check_mirrors(path, 2)
 
     def test_mirror_with_dom(self):
         code, out = sh('lfs', 'mirror', 'create', '-N', '-E', '64K', '-L', 'mdt', '-E', '-1', '-c', '1', '-o', '2', '-N', '-c', '1', '-o', '0',
@@ -273,18 +298,6 @@ class Refused(Folder):
         finally:
             p.kill()
             p.wait()
-
-
-class Lists(Folder):
-    def test_directories_that_name_a_source_are_reported(self):
-        os.mkdir(self.path('d'))
-        sh('lfs', 'setstripe', '-c', '1', '-o', '0', self.path('d'))
-        pinned = self.path('pinned')
-        sh('lfs', 'setstripe', '-E', '1M', '-c', '1', '-o', '2', '-E', '-1', '-c', '1', '-i', '1', pinned)
-        write(pinned, b'x' * 5000)
-        report = self.evacuate(expect=None)
-        text = str(report)
-        self.assertIn(os.path.basename(self.dir) + '/d', text)
 
 
 if __name__ == '__main__':
