@@ -31,6 +31,7 @@ enum dr_class dr_class_of(enum dr_step step, int error)
 	case EACCES:
 	case EROFS:
 	case ETXTBSY:
+	case ENOKEY: /* encrypted, and its key is not on this node */
 	case EOPNOTSUPP:
 	case EBADMSG:
 		return DR_REFUSED;

@@ -66,7 +66,7 @@ static inline bool dr_class_is_skipped(enum dr_class class)
 
 /*
  * The class of an error at a step, by the tables in docs/moving.md: EBUSY busy; ENOENT gone; EPERM,
- * EACCES, EROFS, ETXTBSY, EOPNOTSUPP refused; ENOSPC, EDQUOT, EFBIG, ENOBUFS no_space; ESTALE, EAGAIN changed;
+ * EACCES, EROFS, ETXTBSY, ENOKEY, EOPNOTSUPP, EBADMSG refused; ENOSPC, EDQUOT, EFBIG, ENOBUFS no_space; ESTALE, EAGAIN changed;
  * all else failed.
  */
 enum dr_class dr_class_of(enum dr_step step, int error);

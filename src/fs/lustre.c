@@ -419,9 +419,20 @@ static int lustre_dir_read(struct dr_dir *base, uint64_t position, dr_entry_fn *
 	return DR_DIR_MORE;
 }
 
-static int lustre_dir_default(struct dr_dir *dir, struct dr_buf *out)
+static int lustre_dir_default(struct dr_dir *base, struct dr_buf *out)
 {
-	return dr_lustre_layout(dr_lustre_dir_of(dir)->local.fd, out);
+	struct dr_lustre_dir *dir = dr_lustre_dir_of(base);
+	struct dr_lustre_info *info dr_cleanup(dr_freep) = dr_xcalloc(1, sizeof(*info));
+	int r = dr_lustre_ioctl(dir->local.fd, DR_LUSTRE_GETINFO, info);
+
+	if (r < 0) {
+		return dr_lustre_layout(dir->local.fd, out); /* all that an older client tells */
+	}
+	if (info->layout_size == 0 || info->layout_size > sizeof(info->layout)) {
+		return info->layout_size == 0 ? -ENODATA : -EPROTO;
+	}
+	dr_buf_put(out, info->layout, info->layout_size);
+	return 0;
 }
 
 static int lustre_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat *ret_stat)

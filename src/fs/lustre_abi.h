@@ -46,6 +46,8 @@ _Static_assert(offsetof(struct dr_lustre_info, stx) == 16, "lmd_stx");
 _Static_assert(offsetof(struct dr_lustre_info, layout_size) == 280, "lmd_lmmsize");
 _Static_assert(offsetof(struct dr_lustre_info, layout) == 288, "lmd_lmm");
 #define DR_LUSTRE_GETFILEINFO 0xc1406916ul
+/* The same of the directory itself: LL_IOC_MDC_GETINFO_V2 (2.12). Its layout is its default, with the start index that lustre.lov hides */
+#define DR_LUSTRE_GETINFO 0xc1406917ul
 
 /* lustre_user.h: LL_IOC_PATH2FID (2.0), on a file or directory; of others ENOTTY */
 #define DR_LUSTRE_PATH2FID 0x800866adul
@@ -170,8 +172,6 @@ struct dr_lustre_uuid {
 
 /* lustre_user.h: O_LOV_DELAY_CREATE (O_NOCTTY | FASYNC): a new file gets no objects until it gets a layout, or is written */
 #define DR_LUSTRE_O_DELAY_CREATE (O_NOCTTY | FASYNC)
-/* lustre_user.h: O_CIPHERTEXT (2.14; O_NOCTTY | O_NDELAY | O_DSYNC): with O_DIRECT, an encrypted file's bytes as they are stored */
-#define DR_LUSTRE_O_CIPHERTEXT (O_NOCTTY | O_NDELAY | O_DSYNC)
 /*
  * lustre_user.h: LUSTRE_VOLATILE_HDR (2.4): a file created under this name has none, and goes with its last descriptor. Then
  * ":MDT:RANDOM:fd=NN", numbers in hex; fd names the file whose encryption context it gets.

@@ -119,20 +119,11 @@ static int open_as(struct dr_lustre_file *file, const char *name, int access)
 		fd = openat(
 			file->dir->local.fd, name, flags); /* O_NOATIME is for the owner and root */
 	}
-	if (fd < 0 && errno == ENOKEY) {
-		/* Encrypted, and its key is not here: the bytes move as they are. */
-		fd = openat(file->dir->local.fd, name,
-			flags | O_NOATIME | DR_LUSTRE_O_CIPHERTEXT | O_DIRECT);
-		file->cipher = fd >= 0;
-		file->direct = fd >= 0;
-	}
 	if (fd < 0) {
 		return error_of_open(errno);
 	}
-	if (!file->cipher) {
-		/* A mirrored file would be read without waiting for OSTs, otherwise. */
-		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-	}
+	/* A mirrored file would be read without waiting for OSTs, otherwise. */
+	(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	return fd;
 }
 
@@ -330,11 +321,6 @@ static ssize_t read_some(int fd, void *buf, size_t len, uint64_t off)
 	return n < 0 ? -errno : n;
 }
 
-ssize_t dr_lustre_read_page(struct dr_lustre_file *file, void *page, size_t size, uint64_t off)
-{
-	return read_some(file->fd, page, size, off);
-}
-
 ssize_t dr_lustre_read(struct dr_file *base, void *buf, size_t len, uint64_t off)
 {
 	struct dr_lustre_file *file = dr_lustre_file_of(base);
@@ -387,8 +373,7 @@ static int decide_extents(struct dr_lustre_file *file)
 	uint64_t bytes = 0;
 
 	file->extents = DR_EXTENTS_WHOLE;
-	if (!file->st.sparse || file->st.size <= SEEK_BYTES || file->cipher ||
-		file->how != DR_OPEN_MOVE) {
+	if (!file->st.sparse || file->st.size <= SEEK_BYTES || file->how != DR_OPEN_MOVE) {
 		return 0;
 	}
 	if (fsync(file->fd) < 0) {

@@ -55,7 +55,6 @@ struct dr_lustre_file {
 	struct dr_fid fid;
 	bool held;   /* the FID stands in fs->held */
 	bool leased; /* taken, and not given back; it may be lost */
-	bool cipher; /* an encrypted file without its key: bytes as they are stored */
 	bool flushed; /* the data version was read with a flush once: dirty pages of before are on the OSTs */
 	bool direct;       /* O_DIRECT is set */
 	uint8_t *page;     /* for the last, partial page under O_DIRECT */
@@ -120,8 +119,6 @@ int dr_lustre_file_layout(struct dr_file *file, struct dr_buf *out);
 int dr_lustre_data_version(struct dr_file *file, const struct dr_stat *now, uint64_t *ret_version);
 ssize_t dr_lustre_read(struct dr_file *file, void *buf, size_t len, uint64_t off);
 int dr_lustre_next_data(struct dr_file *file, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
-/* Reads a whole page (aligned), or what the file has of it, as it is stored. @return bytes */
-ssize_t dr_lustre_read_page(struct dr_lustre_file *file, void *page, size_t size, uint64_t off);
 
 /* lustre_vol.c */
 int dr_lustre_vol_create(struct dr_file *file, const struct dr_layout *layout,

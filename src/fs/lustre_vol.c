@@ -37,9 +37,6 @@ int dr_lustre_volatile_open(struct dr_lustre_file *file)
 	int mdt = 0;
 	int r = mdt_of(file->fd, &mdt);
 
-	if (file->cipher) {
-		flags |= DR_LUSTRE_O_CIPHERTEXT | O_DIRECT;
-	}
 	for (int tries = 0; r == 0 && tries < NAME_TRIES; tries++) {
 		char name[64];
 		uint16_t random = 0;
@@ -244,7 +241,7 @@ static int go_direct(struct dr_lustre_vol *vol)
 	struct dr_lustre_file *file = vol->file;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	if (!file->cipher && file->st.size < DIRECT_BYTES) {
+	if (file->st.size < DIRECT_BYTES) {
 		return 0;
 	}
 	if (posix_memalign((void **)&vol->page, page, page) != 0) {
@@ -324,18 +321,8 @@ static int write_all(int fd, const uint8_t *bytes, size_t len, uint64_t off)
 static int write_last_page(
 	struct dr_lustre_vol *vol, const uint8_t *bytes, size_t len, uint64_t off, size_t page)
 {
-	if (vol->file->cipher) {
-		/* What is encrypted is a whole page. */
-		ssize_t n = dr_lustre_read_page(vol->file, vol->page, page, off);
-
-		if (n < 0 || (size_t)n < len) {
-			return n < 0 ? (int)n : -EIO;
-		}
-		memset(vol->page + n, 0, page - (size_t)n);
-	} else {
-		memcpy(vol->page, bytes, len);
-		memset(vol->page + len, 0, page - len);
-	}
+	memcpy(vol->page, bytes, len);
+	memset(vol->page + len, 0, page - len);
 	return write_all(vol->fd, vol->page, page, off);
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Files of HSM, and encrypted files whose key is not here."""
+"""Files of HSM, and encrypted files with and without their key."""
 import fcntl
 import os
 import shutil
@@ -108,24 +108,21 @@ class Encrypted(Folder):
         _, sums = self.encrypted(self.SIZES)
         self.check_moved(list(sums))
 
-    def test_without_the_key(self):
-        key, sums = self.encrypted(self.SIZES)
-        before = {p: (shape(p), os.path.getsize(p)) for p in sums}
+    def test_without_the_key_it_is_refused_and_untouched(self):
+        key, sums = self.encrypted({'page': 4096, 'odd': 5001, 'larger': 70 * KIB + 3})
+        before = {p: shape(p) for p in sums}
         key.remove()
         with open('/proc/sys/vm/drop_caches', 'w') as f:
             f.write('3\n')
         for path in sums:
             with self.assertRaises(OSError, msg='it can be read without its key'):
                 digest(path)
-        self.evacuate()
-        for path in sums:
-            self.assertFalse(osts_of(path) & SOURCES, path)
-            self.assertEqual(shape(path), before[path][0])
+        report = self.evacuate(expect='completed_with_leftovers')
+        self.assertEqual({(x['class'], x['step'], x['error']) for x in report['leftovers']}, {('refused', 'open', 'ENOKEY')})
         key.add()
-        with open('/proc/sys/vm/drop_caches', 'w') as f:
-            f.write('3\n')
         for path, want in sums.items():
-            self.assertEqual(os.path.getsize(path), before[path][1])
+            self.assertEqual(shape(path), before[path])
+            self.assertTrue(osts_of(path) & SOURCES)
             self.assertEqual(digest(path), want, path)
 
 
