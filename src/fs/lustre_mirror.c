@@ -114,16 +114,19 @@ static int read_note(struct dr_lustre_file *file, struct note *ret_note)
 {
 	char text[NOTE_SIZE];
 	ssize_t n = fgetxattr(file->fd, NOTE, text, sizeof(text) - 1);
-	unsigned version;
 	struct note note = { 0 };
 
 	if (n < 0) {
 		return -errno;
 	}
 	text[n] = '\0';
-	if (sscanf(text, "%u %" SCNu32 " %" SCNu64 " %" SCNu32, &version, &note.old,
-		    &note.object.seq, &note.object.oid) != 4 ||
-		version != 1 || note.old == 0) {
+	char *at = text;
+	unsigned long version = strtoul(at, &at, 10);
+
+	note.old = (uint32_t)strtoul(at, &at, 10);
+	note.object.seq = strtoull(at, &at, 10);
+	note.object.oid = (uint32_t)strtoul(at, &at, 10);
+	if (version != 1 || note.old == 0 || dr_fid_is_zero(&note.object) || *at) {
 		return -EBADMSG;
 	}
 	*ret_note = note;
@@ -301,7 +304,7 @@ static int read_times(const struct dr_lustre_file *file, struct timespec times[2
 static void restore_times(struct dr_lustre_file *file, const struct timespec times[2])
 {
 	struct dr_layout *layout dr_cleanup(dr_layout_freep) = NULL;
-	struct timespec now[2];
+	struct timespec now[2] = { 0 };
 	bool written = false;
 
 	if (dr_lustre_lease_take(&file->base) < 0 || read_layout(file, &layout) < 0 ||
@@ -323,8 +326,8 @@ int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint
 {
 	struct dr_lustre_file *file = dr_lustre_file_of(base);
 	struct dr_lustre_vol *vol = dr_lustre_vol_of(vol_base);
-	struct timespec times[2];
-	struct note note;
+	struct timespec times[2] = { 0 };
+	struct note note = { 0 };
 	int r = file->leased ? dr_lustre_expect(file, expect, expect_len) : -ESTALE;
 
 	r = r < 0 ? r : dr_lustre_vol_check(vol, file->st.size);
@@ -349,7 +352,7 @@ int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint
 int dr_lustre_mirror_mend(struct dr_file *base)
 {
 	struct dr_lustre_file *file = dr_lustre_file_of(base);
-	struct note note;
+	struct note note = { 0 };
 	int r = read_note(file, &note);
 
 	if (r == -ENODATA || r == -EOPNOTSUPP) {

@@ -108,32 +108,33 @@ dr_nodiscard int dr_lustre_look(struct dr_lustre_dir *dir, const char *name);
 dr_nodiscard int dr_lustre_ost(struct dr_lustre *fs, uint32_t index, struct dr_ost *ret_ost);
 
 /* lustre_file.c */
-int dr_lustre_file_open(struct dr_dir *dir, const char *name, const struct dr_fid *fid,
+int dr_lustre_file_open(struct dr_dir *base, const char *name, const struct dr_fid *fid,
 	enum dr_open_how how, struct dr_file **ret_file);
-void dr_lustre_file_close(struct dr_file *file);
-int dr_lustre_lease_take(struct dr_file *file);
-int dr_lustre_lease_check(struct dr_file *file);
-void dr_lustre_lease_release(struct dr_file *file);
-int dr_lustre_file_stat(struct dr_file *file, struct dr_stat *ret_stat);
-int dr_lustre_file_layout(struct dr_file *file, struct dr_buf *out);
-int dr_lustre_data_version(struct dr_file *file, const struct dr_stat *now, uint64_t *ret_version);
-ssize_t dr_lustre_read(struct dr_file *file, void *buf, size_t len, uint64_t off);
-int dr_lustre_next_data(struct dr_file *file, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
+void dr_lustre_file_close(struct dr_file *base);
+int dr_lustre_lease_take(struct dr_file *base);
+int dr_lustre_lease_check(struct dr_file *base);
+void dr_lustre_lease_release(struct dr_file *base);
+int dr_lustre_file_stat(struct dr_file *base, struct dr_stat *ret_stat);
+int dr_lustre_file_layout(struct dr_file *base, struct dr_buf *out);
+int dr_lustre_data_version(struct dr_file *base, const struct dr_stat *now, uint64_t *ret_version);
+ssize_t dr_lustre_read(struct dr_file *base, void *buf, size_t len, uint64_t off);
+int dr_lustre_next_data(struct dr_file *base, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
 
 /* lustre_vol.c */
-int dr_lustre_vol_create(struct dr_file *file, const struct dr_layout *layout,
+int dr_lustre_vol_create(struct dr_file *base, const struct dr_layout *layout,
 	struct dr_vol **ret_vol, uint32_t *ret_ost);
-void dr_lustre_vol_close(struct dr_vol *vol);
-int dr_lustre_vol_layout(struct dr_vol *vol, struct dr_buf *out);
+void dr_lustre_vol_close(struct dr_vol *base);
+int dr_lustre_vol_layout(struct dr_vol *base, struct dr_buf *out);
 int dr_lustre_vol_write(
-	struct dr_vol *vol, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
-int dr_lustre_vol_truncate(struct dr_vol *vol, uint64_t size);
-int dr_lustre_vol_flush(struct dr_vol *vol);
-int dr_lustre_vol_sync(struct dr_vol *vol);
-int dr_lustre_vol_size(struct dr_vol *vol, uint64_t *ret_size);
-ssize_t dr_lustre_vol_read(struct dr_vol *vol, void *buf, size_t len, uint64_t off);
-int dr_lustre_vol_attrs(struct dr_vol *vol, struct dr_file *file);
-int dr_lustre_swap(struct dr_file *file, struct dr_vol *vol, const void *expect, size_t expect_len);
+	struct dr_vol *base, const void *buf, size_t len, uint64_t off, uint32_t *ret_ost);
+int dr_lustre_vol_truncate(struct dr_vol *base, uint64_t size);
+int dr_lustre_vol_flush(struct dr_vol *base);
+int dr_lustre_vol_sync(struct dr_vol *base);
+int dr_lustre_vol_size(struct dr_vol *base, uint64_t *ret_size);
+ssize_t dr_lustre_vol_read(struct dr_vol *base, void *buf, size_t len, uint64_t off);
+int dr_lustre_vol_attrs(struct dr_vol *base, struct dr_file *source);
+int dr_lustre_swap(
+	struct dr_file *base, struct dr_vol *vol_base, const void *expect, size_t expect_len);
 /* An anonymous file on the file's own MDT, without a layout, open for reading and writing. */
 dr_nodiscard int dr_lustre_volatile_open(struct dr_lustre_file *file);
 /* Whether the volatile has the layout that was asked for, in all that a file of that size has. @error EOPNOTSUPP it has another */
@@ -157,8 +158,8 @@ bool dr_lustre_is_as_asked(
 	const struct dr_layout *asked, const struct dr_layout *made, uint64_t size);
 
 /* lustre_mirror.c */
-int dr_lustre_mirror_replace(struct dr_file *file, struct dr_vol *vol, uint32_t mirror,
+int dr_lustre_mirror_replace(struct dr_file *base, struct dr_vol *vol_base, uint32_t mirror,
 	const void *expect, size_t expect_len);
-int dr_lustre_mirror_mend(struct dr_file *file);
+int dr_lustre_mirror_mend(struct dr_file *base);
 
 #endif

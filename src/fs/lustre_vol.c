@@ -292,9 +292,9 @@ void dr_lustre_vol_close(struct dr_vol *base)
 	}
 }
 
-int dr_lustre_vol_layout(struct dr_vol *vol, struct dr_buf *out)
+int dr_lustre_vol_layout(struct dr_vol *base, struct dr_buf *out)
 {
-	return dr_lustre_layout(dr_lustre_vol_of(vol)->fd, out);
+	return dr_lustre_layout(dr_lustre_vol_of(base)->fd, out);
 }
 
 /* ---- its data ---- */

@@ -92,6 +92,7 @@ START_TEST(run__hands_over_one_argument_byte_for_byte)
 		ck_assert_int_eq(result.status, 0);
 		ck_assert_int_eq(dr_read_file(AT_FDCWD, file, 1000, &seen), 0);
 		dr_unit_text(&seen, expected);
+		ck_assert_int_ge(fd, 0);
 		ck_assert_int_eq(unlink(file), 0);
 	}
 }
