@@ -234,11 +234,11 @@ class Campaign:
     def log(self):
         return ''.join(p.read_text(errors='replace') for p in sorted(pathlib.Path(self.base).glob('daemon*.log')))
 
-    def run(self, *args, expect='completed'):
+    def run(self, *args, expect='completed', patience=PATIENCE):
         """A daemon to the end. @return the report"""
         p = self.daemon(*args)
         try:
-            p.wait(PATIENCE)
+            p.wait(patience)
         except subprocess.TimeoutExpired:
             raise AssertionError('the daemon does not end:\n' + self.drover('status', self.name, check=False)[1] + self.log()[-4000:])
         report = self.report()

@@ -290,7 +290,7 @@ class Load(Folder):
         loads = [subprocess.Popen([sys.executable, '-c', LOAD, self.path(f'd{d}'), '3600', str(d)]) for d in range(4)]
         try:
             with Campaign('0-1', self.dir, conf='retry_delays = 2,5,10,20\n') as campaign:
-                report = campaign.run('--migration-workers', '4', expect=None)
+                report = campaign.run('--migration-workers', '4', expect=None, patience=4 * lustre.PATIENCE)
                 for p in loads:
                     self.assertIsNone(p.poll(), 'a writer read back something else than it wrote')
                     p.kill()
