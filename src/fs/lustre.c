@@ -181,7 +181,7 @@ int dr_lustre_ost(struct dr_lustre *fs, uint32_t index, struct dr_ost *ret_ost)
 	return 0;
 }
 
-static int count_osts(struct dr_lustre *fs, uint32_t *ret_n)
+int dr_lustre_count_osts(struct dr_lustre *fs, uint32_t *ret_n)
 {
 	uint32_t n = 0; /* in: OSTs, please */
 	int r = dr_lustre_ioctl(fs->root_fd, DR_LUSTRE_GETOBDCOUNT, &n);
@@ -199,7 +199,7 @@ static int lustre_osts(struct dr_fs *base, struct dr_ost **ret_osts, size_t *ret
 {
 	struct dr_lustre *fs = dr_lustre_of(base);
 	uint32_t count = 0;
-	int r = count_osts(fs, &count);
+	int r = dr_lustre_count_osts(fs, &count);
 	if (r < 0) {
 		return r;
 	}

@@ -104,6 +104,8 @@ dr_nodiscard int dr_lustre_layout(int fd, struct dr_buf *out);
 void dr_lustre_dir_unref(struct dr_lustre_dir *dir);
 /* FID, attributes and layout of a name, into dir->info and dir->stat. @error ENOENT */
 dr_nodiscard int dr_lustre_look(struct dr_lustre_dir *dir, const char *name);
+/* How many OSTs there are, gaps counted: no index is as large. Asked each time, for OSTs are added. */
+dr_nodiscard int dr_lustre_count_osts(struct dr_lustre *fs, uint32_t *ret_n);
 /* @error as the statfs call */
 dr_nodiscard int dr_lustre_ost(struct dr_lustre *fs, uint32_t index, struct dr_ost *ret_ost);
 

@@ -61,19 +61,6 @@ static int set_layout(int fd, const struct dr_buf *request)
 											 : 0;
 }
 
-/* How many OSTs the file system has, gaps counted; asked each time, for OSTs are added. */
-static int osts_in(struct dr_lustre *fs, uint32_t *ret_n)
-{
-	uint32_t n = 0;
-	int r = dr_lustre_ioctl(fs->root_fd, DR_LUSTRE_GETOBDCOUNT, &n);
-
-	if (r < 0) {
-		return r;
-	}
-	*ret_n = n;
-	return 0;
-}
-
 /* Whether this OST alone refuses an object. @return as set_layout */
 static int try_ost(struct dr_lustre_file *file, uint32_t n_osts, uint32_t ost)
 {
@@ -101,7 +88,7 @@ static void find_refusing(
 	struct dr_rangeset seen = { 0 };
 	uint32_t n_osts;
 
-	if (osts_in(file->fs, &n_osts) < 0) {
+	if (dr_lustre_count_osts(file->fs, &n_osts) < 0) {
 		return;
 	}
 
@@ -173,7 +160,7 @@ static int give_layout(struct dr_lustre_vol *vol, uint32_t *ret_ost)
 {
 	struct dr_buf request dr_cleanup(dr_buf_fini) = { 0 };
 	uint32_t n_osts = 0;
-	int r = osts_in(vol->file->fs, &n_osts);
+	int r = dr_lustre_count_osts(vol->file->fs, &n_osts);
 
 	r = r < 0 ? r : dr_lustre_request(vol->asked, n_osts, &request);
 	r = r < 0 ? r : set_layout(vol->fd, &request);
