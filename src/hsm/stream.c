@@ -138,7 +138,8 @@ static int reply_error(struct dr_stream *stream, const char *key, const char *te
 	if (has(text, "READONLY") || has(text, "MISCONF") || has(text, "NOREPLICAS")) {
 		return -EROFS;
 	}
-	if (has(text, "NOPERM") || has(text, "NOAUTH") || has(text, "ACL")) {
+	if (has(text, "NOPERM") || has(text, "NOAUTH") || has(text, "ACL") ||
+		has(text, "can't run this command") || has(text, "can't access")) {
 		return -EACCES;
 	}
 	return has(text, "LOADING") || has(text, "BUSY") ? -EAGAIN : -EPROTO;
