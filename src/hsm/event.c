@@ -4,8 +4,12 @@
 #include "base/text.h"
 #include "hsm/action.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /*
  * The codec of events. A parser for every kind of JSON costs ten times as much as the events' other work, so this one knows what it
@@ -170,8 +174,12 @@ static void skip_blanks(struct parser *parser)
 }
 
 /* Whether that character is next, behind blanks; it is taken then. */
-static bool take(struct parser *parser, char c)
+static inline bool take(struct parser *parser, char c)
 {
+	if (parser->p < parser->end && *parser->p == c) {
+		parser->p++;
+		return true;
+	}
 	skip_blanks(parser);
 	if (parser->p < parser->end && *parser->p == c) {
 		parser->p++;
@@ -281,6 +289,42 @@ static int parse_escape(struct parser *parser)
 	return 0;
 }
 
+#ifdef __SSE2__
+/*
+ * Goes on from *p as long as 16 bytes are left. @return whether it met what ends a string or needs a look, at which *p is then;
+ * *seen gets the high bits of all bytes before it
+ */
+static bool skip_16(const char **p, const char *end, unsigned *seen)
+{
+	for (; end - *p >= 16; *p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)*p);
+		__m128i found = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+			_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+
+		found = _mm_or_si128(
+			found, _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v));
+		unsigned specials = (unsigned)_mm_movemask_epi8(found);
+		unsigned highs = (unsigned)_mm_movemask_epi8(v);
+
+		if (specials) {
+			*seen |= highs & (specials ^ (specials - 1)) >> 1;
+			*p += __builtin_ctz(specials);
+			return true;
+		}
+		*seen |= highs;
+	}
+	return false;
+}
+#else
+static bool skip_16(const char **p, const char *end, unsigned *seen)
+{
+	(void)p;
+	(void)end;
+	(void)seen;
+	return false;
+}
+#endif
+
 /*
  * The first byte from p on that ends a string or needs a look: a quote, a backslash, a control character.
  * *ret_is_ascii becomes false when a byte before it may be past ASCII.
@@ -290,18 +334,30 @@ static const char *find_special(const char *p, const char *end, bool *ret_is_asc
 	const uint64_t ones = 0x0101010101010101u;
 	const uint64_t highs = 0x8080808080808080u;
 	uint64_t seen = 0;
+	unsigned seen_16 = 0;
 
+	if (skip_16(&p, end, &seen_16)) {
+		*ret_is_ascii = seen_16 == 0;
+		return p;
+	}
+	seen = seen_16 ? highs : 0;
 	for (; end - p >= 8; p += 8) {
 		uint64_t v = 0;
 
 		memcpy(&v, p, sizeof(v));
+		v = le64toh(v);
 		uint64_t quote = v ^ (ones * '"');
 		uint64_t backslash = v ^ (ones * '\\');
 		uint64_t found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
 				 ((v - ones * 0x20) & ~v);
 
-		if (found & highs) {
-			break;
+		found &= highs;
+		if (found) {
+			/* Bits above the lowest may be borrowed ones; the lowest is exact. */
+			uint64_t below = (found ^ (found - 1)) >> 8;
+
+			*ret_is_ascii = ((seen | (v & below)) & highs) == 0;
+			return p + __builtin_ctzll(found) / 8;
 		}
 		seen |= v;
 	}
@@ -466,12 +522,15 @@ static int skip_value(struct parser *parser) /* NOLINT(misc-no-recursion): bound
 	return parse_number(parser, &number);
 }
 
-static const struct field *field_of(struct dr_span name)
+/* Looked for from *next on, which becomes the one behind it: most events have their fields in the same order. */
+static const struct field *field_of(struct dr_span name, size_t *next)
 {
 	for (size_t i = 0; i < N_FIELDS; i++) {
-		if (fields[i].name_len == name.len &&
-			memcmp(fields[i].name, name.p, name.len) == 0) {
-			return &fields[i];
+		const struct field *field = &fields[*next];
+
+		*next = *next + 1 < N_FIELDS ? *next + 1 : 0;
+		if (field->name_len == name.len && memcmp(field->name, name.p, name.len) == 0) {
+			return field;
 		}
 	}
 	return NULL;
@@ -586,6 +645,7 @@ int dr_event_decode(
 	struct dr_event event = { 0 };
 	struct found found = { 0 };
 	struct dr_span name;
+	size_t next = 0; /* field */
 
 	dr_buf_clear(scratch);
 	if (memchr(json, '\\', len)) {
@@ -602,7 +662,7 @@ int dr_event_decode(
 				!take(&parser, ':')) {
 				return -EBADMSG;
 			}
-			const struct field *field = field_of(name);
+			const struct field *field = field_of(name, &next);
 			int r = field ? parse_field(&parser, field, &found, &event)
 				      : skip_value(&parser);
 
