@@ -61,8 +61,14 @@ static int grow_slots(struct dr_table *table)
 	free(table->slots);
 	table->slots = slots;
 	table->n_slots = n_slots;
+	/* All keys differ: the first free slot will do, and no other entry is looked at. */
 	for (uint32_t i = 0; i < table->n; i++) {
-		slots[slot_of(table, dr_table_at(table, i))] = i + 1;
+		uint32_t slot = hash_of(dr_table_at(table, i)) & (n_slots - 1);
+
+		while (slots[slot]) {
+			slot = (slot + 1) & (n_slots - 1);
+		}
+		slots[slot] = i + 1;
 	}
 	return 0;
 }
