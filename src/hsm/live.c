@@ -52,8 +52,10 @@ struct group {
 	enum state state;
 	char *action, *status; /* one block, at action */
 	uint64_t count;
-	int64_t oldest_s; /* these two of the last look */
+	/* Of the last look: */
+	int64_t oldest_s;
 	uint64_t stalled;
+	bool is_wanted;
 };
 
 struct dr_live {
@@ -611,18 +613,16 @@ static void sink(const struct dr_live *live, const struct entry **heap, size_t n
 	}
 }
 
-size_t dr_live_stalled(
-	struct dr_live *live, int64_t before_s, struct dr_live_action *actions, size_t n)
+/* Keeps the n longest in the heap. @return how many there are */
+static size_t find_stalled(const struct dr_live *live, int64_t before_s, const struct entry **heap,
+	size_t n, size_t *ret_kept)
 {
-	const struct entry **heap dr_cleanup(dr_freep) = NULL;
 	size_t found = 0, kept = 0;
 
-	sweep(live);
-	heap = dr_xcalloc(n ? n : 1, sizeof(struct entry *));
 	for (uint32_t i = 0; i < live->entries.n; i++) {
 		const struct entry *entry = dr_table_at(&live->entries, i);
 
-		if (!is_stalled(live, entry, before_s)) {
+		if (!live->groups[entry->group].is_wanted || !is_stalled(live, entry, before_s)) {
 			continue;
 		}
 		found++;
@@ -639,6 +639,26 @@ size_t dr_live_stalled(
 	for (size_t at = kept / 2; kept < n && at-- > 0;) {
 		sink(live, heap, kept, at);
 	}
+	*ret_kept = kept;
+	return found;
+}
+
+size_t dr_live_stalled(struct dr_live *live, int64_t before_s, dr_live_want_fn *want, void *ctx,
+	struct dr_live_action *actions, size_t n)
+{
+	const struct entry **heap dr_cleanup(dr_freep) = NULL;
+	size_t found, kept;
+
+	sweep(live);
+	for (uint32_t i = 0; i < live->n_groups; i++) {
+		struct group *group = &live->groups[i];
+
+		group->is_wanted =
+			group->state == STATE_OPEN && group->count &&
+			(!want || want(ctx, live->mdts[group->mdt], group->action, group->status));
+	}
+	heap = dr_xcalloc(n ? n : 1, sizeof(struct entry *));
+	found = find_stalled(live, before_s, heap, n, &kept);
 	for (size_t left = kept; left > 0; left--) {
 		const struct entry *entry = heap[0];
 		const struct group *group = &live->groups[entry->group];

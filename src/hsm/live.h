@@ -52,12 +52,16 @@ struct dr_live_action {
 	int64_t first_s, changed_s; /* seconds since 1970 */
 	char fid[64];               /* as the event had it, cut off; "" none */
 };
+/* Whether actions of that group are wanted; called once a group. */
+typedef bool dr_live_want_fn(void *ctx, const char *mdt, const char *action, const char *status);
+
 /*
  * Those waiting or started that have not changed since before `before_s`: the n that have not for the longest time go to `actions`, the
  * longest first. The texts are lent for the table's life.
+ * @param want NULL: all are wanted
  * @return how many there are, which may be more than n
  */
-size_t dr_live_stalled(
-	struct dr_live *live, int64_t before_s, struct dr_live_action *actions, size_t n);
+size_t dr_live_stalled(struct dr_live *live, int64_t before_s, dr_live_want_fn *want, void *ctx,
+	struct dr_live_action *actions, size_t n);
 
 #endif

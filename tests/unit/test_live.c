@@ -232,6 +232,13 @@ START_TEST(live__forgets_an_mdt_at_a_reset)
 }
 END_TEST
 
+static bool is_of_action(void *ctx, const char *mdt, const char *action, const char *status)
+{
+	(void)mdt;
+	(void)status;
+	return strcmp(action, ctx) == 0;
+}
+
 START_TEST(live__lists_the_longest_stalled)
 {
 	struct dr_live *live = dr_live_new();
@@ -250,7 +257,7 @@ START_TEST(live__lists_the_longest_stalled)
 		.timestamp = 40);
 	UPDATE(.rec = 4, .action = "REMOVE", .status = "STARTED", .timestamp = 35);
 
-	ck_assert_uint_eq(dr_live_stalled(live, 100, list, 8), 4);
+	ck_assert_uint_eq(dr_live_stalled(live, 100, NULL, NULL, list, 8), 4);
 	ck_assert_uint_eq(list[0].rec, 2);
 	ck_assert_uint_eq(strlen(list[0].fid), 61);
 	ck_assert_uint_eq(list[1].rec, 4);
@@ -260,9 +267,13 @@ START_TEST(live__lists_the_longest_stalled)
 	ck_assert_str_eq(list[1].status, "STARTED");
 	ck_assert_str_eq(list[2].fid, "0x200000401:0x1:0x0");
 	ck_assert_str_eq(list[3].fid, "0x1:0x02:0x0"); /* as the event had it */
-	ck_assert_uint_eq(dr_live_stalled(live, 100, list, 2), 4);
+	ck_assert_uint_eq(dr_live_stalled(live, 100, NULL, NULL, list, 2), 4);
 	ck_assert_uint_eq(list[1].rec, 4);
-	ck_assert_uint_eq(dr_live_stalled(live, 100, NULL, 0), 4);
+	ck_assert_uint_eq(dr_live_stalled(live, 100, NULL, NULL, NULL, 0), 4);
+	char action[] = "REMOVE";
+
+	ck_assert_uint_eq(dr_live_stalled(live, 100, is_of_action, action, list, 8), 1);
+	ck_assert_uint_eq(list[0].rec, 4);
 	dr_live_free(live);
 }
 END_TEST
@@ -277,7 +288,7 @@ START_TEST(live__finds_the_longest_stalled_of_many)
 		NEW(.rec = i, A(1), .status = "WAITING",
 			.timestamp = (int64_t)(1 + dr_unit_random(&random) % 3000));
 	}
-	size_t n = dr_live_stalled(live, 2000, list, 100);
+	size_t n = dr_live_stalled(live, 2000, NULL, NULL, list, 100);
 
 	ck_assert_uint_gt(n, 100);
 	for (size_t i = 1; i < 100; i++) {
@@ -286,7 +297,7 @@ START_TEST(live__finds_the_longest_stalled_of_many)
 			list[i - 1].changed_s < list[i].changed_s || list[i - 1].rec < list[i].rec);
 	}
 	/* As many as there are before the last one's time, and no other. */
-	n = dr_live_stalled(live, list[99].changed_s, NULL, 0);
+	n = dr_live_stalled(live, list[99].changed_s, NULL, NULL, NULL, 0);
 	ck_assert_uint_le(n, 99);
 	dr_live_free(live);
 }
