@@ -56,23 +56,34 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static int open_log(enum dr_log_level level, const char *file)
+{
+	int r = dr_hsm_log_open(level, file);
+
+	if (r < 0) {
+		dr_hsm_complain("%s: %s", file, strerrordesc_np(-r));
+		return EXIT_FAILURE;
+	}
+	return 0;
+}
+
 /* @return 0, or the exit status */
 static int load(const struct arguments *args, struct dr_hsm_config *config, struct dr_url *ret_url)
 {
 	char *message dr_cleanup(dr_freep) = NULL;
+	enum dr_log_level level = DR_LOG_WARNING;
 	int r;
 
-	config->log_level = DR_LOG_WARNING;
-	if (args->log_level) {
-		/* Also for what the configuration's reader logs. */
-		if (dr_hsm_log_level(args->log_level, &dr_log_level) < 0) {
-			dr_hsm_complain("log level '%s' is none of error, warning, info, debug",
-				args->log_level);
-			return DR_EXIT_USAGE;
-		}
-	} else {
-		dr_log_level = DR_LOG_WARNING;
+	if (args->log_level && dr_hsm_log_level(args->log_level, &level) < 0) {
+		dr_hsm_complain("log level '%s' is none of error, warning, info, debug",
+			args->log_level);
+		return DR_EXIT_USAGE;
 	}
+	/* Also for what the configuration's reader logs. */
+	if (open_log(level, args->log_file) != 0) {
+		return EXIT_FAILURE;
+	}
+	config->log_level = level;
 	r = dr_hsm_args_config(&args->where, DEFAULT_CONFIG, config, &message);
 	if (r == 0) {
 		r = dr_hsm_config_url(config, ret_url, &message);
@@ -81,14 +92,8 @@ static int load(const struct arguments *args, struct dr_hsm_config *config, stru
 		dr_hsm_complain("%s", message ? message : strerrordesc_np(-r));
 		return EXIT_FAILURE;
 	}
-	const char *file = args->log_file ? args->log_file : config->log_file;
-
-	r = dr_hsm_log_open(args->log_level ? dr_log_level : config->log_level, file);
-	if (r < 0) {
-		dr_hsm_complain("%s: %s", file, strerrordesc_np(-r));
-		return EXIT_FAILURE;
-	}
-	return 0;
+	return open_log(args->log_level ? level : config->log_level,
+		args->log_file ? NULL : config->log_file);
 }
 
 static int put_out(const struct dr_buf *text, const char *path)
