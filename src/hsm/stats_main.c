@@ -58,7 +58,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static int open_log(enum dr_log_level level, const char *file)
 {
-	int r = dr_hsm_log_open(level, file);
+	int fd = -1; /* stays open for as long as the process lives */
+	int r = dr_hsm_log_open(level, file, &fd);
 
 	if (r < 0) {
 		dr_hsm_complain("%s: %s", file, strerrordesc_np(-r));
@@ -92,8 +93,12 @@ static int load(const struct arguments *args, struct dr_hsm_config *config, stru
 		dr_hsm_complain("%s", message ? message : strerrordesc_np(-r));
 		return EXIT_FAILURE;
 	}
-	return open_log(args->log_level ? level : config->log_level,
-		args->log_file ? NULL : config->log_file);
+	level = args->log_level ? level : config->log_level;
+	if (args->log_file || !config->log_file) {
+		dr_log_level = level;
+		return 0;
+	}
+	return open_log(level, config->log_file);
 }
 
 static int put_out(const struct dr_buf *text, const char *path)
