@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes one C file of the scripts: embed_lua.py OUT COMMON SCRIPT..."""
+"""Makes one C file of the scripts: embed_lua.py OUT COMMON SCRIPT... COMMON stands before each, but before those of the
+HSM streams (hsm_*), which have nothing to do with campaigns."""
 import pathlib
 import sys
 
@@ -19,7 +20,8 @@ with open(out, 'w', encoding='ascii') as f:
     f.write('#include "store/scripts.h"\n')
     for script in scripts:
         path = pathlib.Path(script)
-        body = b'\n'.join(l for l in (head + path.read_bytes()).splitlines()
+        before = b'' if path.stem.startswith('hsm_') else head
+        body = b'\n'.join(l for l in (before + path.read_bytes()).splitlines()
                           if l.strip() and not l.lstrip().startswith(b'--'))
         f.write('struct dr_script dr_script_%s = {\n\t.name = "%s",\n\t.text =\n%s,\n};\n'
                 % (path.stem, path.stem, literal(body + b'\n')))

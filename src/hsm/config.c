@@ -86,19 +86,26 @@ int dr_hsm_log_level(const char *s, enum dr_log_level *ret_level)
 	return dr_log_parse_level(s, ret_level);
 }
 
-int dr_hsm_log_open(enum dr_log_level level, const char *file)
+int dr_hsm_log_open(enum dr_log_level level, const char *file, int *fd)
 {
+	bool is_file = file && *file;
+	int opened = is_file    ? open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)
+		     : *fd >= 0 ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)
+				: -1;
+
 	dr_log_level = level;
-	if (!file || !*file) {
+	if (opened < 0) {
+		return is_file ? -errno : 0;
+	}
+	if (*fd < 0) {
+		*fd = opened;
+		dr_log_set_fd(opened);
 		return 0;
 	}
-	int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int r = dup3(opened, *fd, O_CLOEXEC) < 0 ? -errno : 0;
 
-	if (fd < 0) {
-		return -errno;
-	}
-	dr_log_set_fd(fd);
-	return 0;
+	(void)close(opened);
+	return r;
 }
 
 /* ---- values ---- */

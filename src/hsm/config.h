@@ -46,7 +46,11 @@ dr_nodiscard int dr_hsm_config_url(
 
 /* "INFO", "warning", "CRITICAL" (which is error here), any case. @error EINVAL */
 dr_nodiscard int dr_hsm_log_level(const char *s, enum dr_log_level *ret_level);
-/* The level, and where log lines go: appended to that file, or stderr. Before the first thread starts. @error those of open */
-dr_nodiscard int dr_hsm_log_open(enum dr_log_level level, const char *file);
+/*
+ * The level, and where log lines go: appended to that file, or to stderr when there is none.
+ * @param fd -1 at first; then the file's descriptor, which a later call puts the new file behind, so that threads may go on logging
+ * @error those of open
+ */
+dr_nodiscard int dr_hsm_log_open(enum dr_log_level level, const char *file, int *fd);
 
 #endif

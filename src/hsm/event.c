@@ -51,102 +51,199 @@ static const char *const type_names[] = { "", "NEW", "UPDATE", "PURGED" };
 
 /* ---- writing ---- */
 
-static void put_escaped(struct dr_buf *out, unsigned char c)
+#ifdef __SSE2__
+/*
+ * Goes on from *p as long as 16 bytes are left. @return whether it met what ends a string or needs a look, at which *p is then;
+ * *seen gets the high bits of all bytes before it
+ */
+static bool skip_16(const char **p, const char *end, unsigned *seen)
+{
+	for (; end - *p >= 16; *p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)*p);
+		__m128i found = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+			_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+
+		found = _mm_or_si128(
+			found, _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v));
+		unsigned specials = (unsigned)_mm_movemask_epi8(found);
+		unsigned highs = (unsigned)_mm_movemask_epi8(v);
+
+		if (specials) {
+			*seen |= highs & (specials ^ (specials - 1)) >> 1;
+			*p += __builtin_ctz(specials);
+			return true;
+		}
+		*seen |= highs;
+	}
+	return false;
+}
+#else
+static bool skip_16(const char **p, const char *end, unsigned *seen)
+{
+	(void)p;
+	(void)end;
+	(void)seen;
+	return false;
+}
+#endif
+
+/*
+ * The first byte from p on that ends a string or needs a look: a quote, a backslash, a control character.
+ * *ret_is_ascii becomes false when a byte before it may be past ASCII.
+ */
+static const char *find_special(const char *p, const char *end, bool *ret_is_ascii)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	const uint64_t highs = 0x8080808080808080u;
+	uint64_t seen = 0;
+	unsigned seen_16 = 0;
+
+	if (skip_16(&p, end, &seen_16)) {
+		*ret_is_ascii = seen_16 == 0;
+		return p;
+	}
+	seen = seen_16 ? highs : 0;
+	for (; end - p >= 8; p += 8) {
+		uint64_t v = 0;
+
+		memcpy(&v, p, sizeof(v));
+		v = le64toh(v);
+		uint64_t quote = v ^ (ones * '"');
+		uint64_t backslash = v ^ (ones * '\\');
+		uint64_t found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+				 ((v - ones * 0x20) & ~v);
+
+		found &= highs;
+		if (found) {
+			/* Bits above the lowest may be borrowed ones; the lowest is exact. */
+			uint64_t below = (found ^ (found - 1)) >> 8;
+
+			*ret_is_ascii = ((seen | (v & below)) & highs) == 0;
+			return p + __builtin_ctzll(found) / 8;
+		}
+		seen |= v;
+	}
+	while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) {
+		seen |= (unsigned char)*p++;
+	}
+	*ret_is_ascii = (seen & highs) == 0;
+	return p;
+}
+
+/* Room for all that an event can become is made first; then it is written without a look at the room. */
+static char *put_bytes(char *p, const void *bytes, size_t len)
+{
+	memcpy(p, bytes, len);
+	return p + len;
+}
+
+static char *put_escaped(char *p, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	char text[] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
 
+	*p++ = '\\';
 	if (c == '"' || c == '\\') {
-		text[1] = (char)c;
-		dr_buf_put(out, text, 2);
-	} else {
-		dr_buf_put(out, text, sizeof(text));
+		*p++ = (char)c;
+		return p;
 	}
+	p = put_bytes(p, "u00", 3);
+	*p++ = hex[c >> 4];
+	*p++ = hex[c & 15];
+	return p;
 }
 
-static void put_string(struct dr_buf *out, struct dr_span s)
+static char *put_string(char *p, struct dr_span s)
 {
-	size_t begin = 0;
+	const char *from = s.p;
+	const char *end = s.p + s.len;
+	bool is_ascii = true;
 
-	dr_buf_put_u8(out, '"');
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
+	*p++ = '"';
+	while (from < end) {
+		const char *special = find_special(from, end, &is_ascii);
 
-		if (c < 0x20 || c == '"' || c == '\\') {
-			dr_buf_put(out, s.p + begin, i - begin);
-			put_escaped(out, c);
-			begin = i + 1;
+		p = put_bytes(p, from, (size_t)(special - from));
+		if (special < end) {
+			p = put_escaped(p, (unsigned char)*special++);
 		}
+		from = special;
 	}
-	dr_buf_put(out, s.p + begin, s.len - begin);
-	dr_buf_put_u8(out, '"');
+	*p++ = '"';
+	return p;
 }
 
-static void put_name(struct dr_buf *out, const char *name)
+static char *put_name(char *p, const char *name)
 {
-	dr_buf_put_str(out, out->data[out->len - 1] == '{' ? "\"" : ",\"");
-	dr_buf_put_str(out, name);
-	dr_buf_put_str(out, "\":");
-}
-
-static void put_text(struct dr_buf *out, const char *name, struct dr_span value)
-{
-	if (value.p) {
-		put_name(out, name);
-		put_string(out, value);
+	if (p[-1] != '{') {
+		*p++ = ',';
 	}
+	*p++ = '"';
+	p = put_bytes(p, name, strlen(name));
+	return put_bytes(p, "\":", 2);
 }
 
-static void put_number(struct dr_buf *out, const char *name, int64_t v)
+static char *put_text(char *p, const char *name, struct dr_span value)
+{
+	return value.p ? put_string(put_name(p, name), value) : p;
+}
+
+static char *put_number(char *p, const char *name, int64_t v)
 {
 	char digits[24];
-	char *p = digits + sizeof(digits);
+	char *first = digits + sizeof(digits);
 	uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
 
 	do {
-		*--p = (char)('0' + left % 10);
+		*--first = (char)('0' + left % 10);
 		left /= 10;
 	} while (left);
 	if (v < 0) {
-		*--p = '-';
+		*--first = '-';
 	}
-	put_name(out, name);
-	dr_buf_put(out, p, (size_t)(digits + sizeof(digits) - p));
+	return put_bytes(put_name(p, name), first, (size_t)(digits + sizeof(digits) - first));
 }
 
-static void put_key(struct dr_buf *out, const struct dr_event *event)
+/* Bytes that the event's JSON takes at most: every character of a text may become six. */
+static size_t most_bytes(const struct dr_event *event)
 {
-	put_text(out, "action_key", event->action_key);
+	size_t texts = event->mdt.len + event->fid.len + event->action.len + event->status.len +
+		       event->action_key.len + event->cookie.len + event->raw.len +
+		       event->hash.len + event->source.len;
+
+	return texts * 6 + N_FIELDS * 48;
 }
 
 void dr_event_encode(const struct dr_event *event, struct dr_buf *out)
 {
 	bool is_purged = event->type == DR_EVENT_PURGED;
 
-	dr_buf_put_u8(out, '{');
+	dr_buf_reserve(out, most_bytes(event));
+	char *p = (char *)out->data + out->len;
+
+	*p++ = '{';
 	if (event->has_idx) {
-		put_number(out, "cat_idx", (int64_t)event->cat);
-		put_number(out, "rec_idx", (int64_t)event->rec);
+		p = put_number(p, "cat_idx", (int64_t)event->cat);
+		p = put_number(p, "rec_idx", (int64_t)event->rec);
 	}
-	put_text(out, "fid", event->fid);
-	put_text(out, "action", event->action);
-	put_text(out, "status", event->status);
-	put_text(out, "event_type", dr_span_of(type_names[event->type]));
-	put_text(out, "mdt", event->mdt);
-	put_number(out, "timestamp", event->timestamp);
+	p = put_text(p, "fid", event->fid);
+	p = put_text(p, "action", event->action);
+	p = put_text(p, "status", event->status);
+	p = put_text(p, "event_type", dr_span_of(type_names[event->type]));
+	p = put_text(p, "mdt", event->mdt);
+	p = put_number(p, "timestamp", event->timestamp);
+	if (!is_purged) {
+		p = put_text(p, "raw", event->raw);
+	}
+	p = put_text(p, "action_key", event->action_key);
 	if (is_purged) {
-		put_key(out, event);
-		put_text(out, "hash", event->hash);
-		put_text(out, "source", event->source);
-	} else {
-		put_text(out, "raw", event->raw);
-		put_key(out, event);
-		if (event->first_seen) {
-			put_number(out, "first_seen", event->first_seen);
-		}
+		p = put_text(p, "hash", event->hash);
+		p = put_text(p, "source", event->source);
+	} else if (event->first_seen) {
+		p = put_number(p, "first_seen", event->first_seen);
 	}
-	put_text(out, "cookie", event->cookie);
-	dr_buf_put_u8(out, '}');
+	p = put_text(p, "cookie", event->cookie);
+	*p++ = '}';
+	out->len = (size_t)(p - (char *)out->data);
 }
 
 void dr_event_put_key(struct dr_buf *out, struct dr_span fid, struct dr_span action)
@@ -287,85 +384,6 @@ static int parse_escape(struct parser *parser)
 	}
 	dr_buf_put_u8(parser->scratch, (uint8_t)to[at - from]);
 	return 0;
-}
-
-#ifdef __SSE2__
-/*
- * Goes on from *p as long as 16 bytes are left. @return whether it met what ends a string or needs a look, at which *p is then;
- * *seen gets the high bits of all bytes before it
- */
-static bool skip_16(const char **p, const char *end, unsigned *seen)
-{
-	for (; end - *p >= 16; *p += 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)*p);
-		__m128i found = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-			_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-
-		found = _mm_or_si128(
-			found, _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v));
-		unsigned specials = (unsigned)_mm_movemask_epi8(found);
-		unsigned highs = (unsigned)_mm_movemask_epi8(v);
-
-		if (specials) {
-			*seen |= highs & (specials ^ (specials - 1)) >> 1;
-			*p += __builtin_ctz(specials);
-			return true;
-		}
-		*seen |= highs;
-	}
-	return false;
-}
-#else
-static bool skip_16(const char **p, const char *end, unsigned *seen)
-{
-	(void)p;
-	(void)end;
-	(void)seen;
-	return false;
-}
-#endif
-
-/*
- * The first byte from p on that ends a string or needs a look: a quote, a backslash, a control character.
- * *ret_is_ascii becomes false when a byte before it may be past ASCII.
- */
-static const char *find_special(const char *p, const char *end, bool *ret_is_ascii)
-{
-	const uint64_t ones = 0x0101010101010101u;
-	const uint64_t highs = 0x8080808080808080u;
-	uint64_t seen = 0;
-	unsigned seen_16 = 0;
-
-	if (skip_16(&p, end, &seen_16)) {
-		*ret_is_ascii = seen_16 == 0;
-		return p;
-	}
-	seen = seen_16 ? highs : 0;
-	for (; end - p >= 8; p += 8) {
-		uint64_t v = 0;
-
-		memcpy(&v, p, sizeof(v));
-		v = le64toh(v);
-		uint64_t quote = v ^ (ones * '"');
-		uint64_t backslash = v ^ (ones * '\\');
-		uint64_t found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
-				 ((v - ones * 0x20) & ~v);
-
-		found &= highs;
-		if (found) {
-			/* Bits above the lowest may be borrowed ones; the lowest is exact. */
-			uint64_t below = (found ^ (found - 1)) >> 8;
-
-			*ret_is_ascii = ((seen | (v & below)) & highs) == 0;
-			return p + __builtin_ctzll(found) / 8;
-		}
-		seen |= v;
-	}
-	while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) {
-		seen |= (unsigned char)*p++;
-	}
-	*ret_is_ascii = (seen & highs) == 0;
-	return p;
 }
 
 /* A string, whose first quote is taken. */

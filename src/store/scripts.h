@@ -12,6 +12,7 @@ extern struct dr_script dr_script_closing;
 extern struct dr_script dr_script_engine;
 extern struct dr_script dr_script_forget;
 extern struct dr_script dr_script_giveback;
+extern struct dr_script dr_script_hsm_add;
 extern struct dr_script dr_script_known;
 extern struct dr_script dr_script_lead;
 extern struct dr_script dr_script_leftovers;

@@ -96,6 +96,7 @@ static inline void dr_reply_freep(redisReply **reply)
 	if (*reply) {
 		freeReplyObject(*reply);
 	}
+	*reply = NULL;
 }
 
 /* Readers of replies that are arrays: 0 or "" when the element is missing or of another type. */
