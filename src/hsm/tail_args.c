@@ -218,6 +218,7 @@ int tail_args_read(struct tail_args *args, int argc, char **argv)
 	*args = (struct tail_args){ 0 };
 	dr_hsm_config_init(&args->config);
 	argp_err_exit_status = TAIL_USAGE;
+	argv[0] = program_invocation_short_name; /* as getopt shall call it too */
 	/* Only the main thread is there yet: NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &given) != 0) {
 		return TAIL_USAGE;
