@@ -373,7 +373,7 @@ int dr_hsm_config_read(struct dr_hsm_config *config, const char *path, char **re
 	int r = input ? 0 : -errno;
 
 	if (r < 0) {
-		*ret_message = dr_xasprintf("%s: %s", path, strerror(-r));
+		*ret_message = dr_xasprintf("%s: %s", path, strerrordesc_np(-r));
 		return r;
 	}
 	if (!yaml_parser_initialize(&file.yaml)) {

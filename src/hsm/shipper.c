@@ -103,7 +103,7 @@ static void load_cache(struct dr_shipper *shipper)
 			"path=%s why=\"%s\" next=\"the streams are replayed\"", path,
 			r == -EBADMSG           ? "torn, or no cache"
 			: r == -EPROTONOSUPPORT ? "of another version"
-						: strerror(-r));
+						: strerrordesc_np(-r));
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -176,7 +176,7 @@ static int look_for_files(struct dr_shipper *shipper)
 
 	if (r < 0) {
 		dr_log_limited(LOG_SECONDS, DR_LOG_ERROR, "files-unreadable", "glob=%s why=\"%s\"",
-			shipper->config->mdt_watch_glob, strerror(-r));
+			shipper->config->mdt_watch_glob, strerrordesc_np(-r));
 		return r;
 	}
 	if (n == 0) {
@@ -243,7 +243,7 @@ static void log_mdt(const struct mdt *mdt, const struct dr_ship_counts *counts)
 	if (counts->file_error) {
 		dr_log_limited(LOG_SECONDS, DR_LOG_ERROR, "file-unreadable",
 			"mdt=%s path=%s why=\"%s\" next=\"nothing is purged, it is read again\"",
-			name, mdt->path, strerror(-counts->file_error));
+			name, mdt->path, strerrordesc_np(-counts->file_error));
 	} else if (!counts->is_stable) {
 		dr_log_limited(LOG_SECONDS, DR_LOG_INFO, "file-changed",
 			"mdt=%s next=\"nothing is purged this time\"", name);
@@ -299,7 +299,7 @@ static int save_locked(struct dr_shipper *shipper)
 	if (r < 0) {
 		dr_log_limited(LOG_SECONDS, DR_LOG_ERROR, "cache-unsaved",
 			"path=%s why=\"%s\" next=\"a restart replays the streams\"",
-			shipper->config->cache_path, strerror(-r));
+			shipper->config->cache_path, strerrordesc_np(-r));
 	} else {
 		shipper->n_unsaved = 0;
 	}

@@ -61,7 +61,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->maintenance_now = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "unexpected argument '%s'", arg);
+		argp_error(state, "unexpected argument '%s'", arg); // NOLINT(concurrency-mt-unsafe)
 		return EINVAL;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -167,7 +167,7 @@ static void log_maintenance(int64_t r)
 {
 	if (r < 0 && r != -ECANCELED) {
 		dr_log_limited(MAX_RETRY_MS / 1000, DR_LOG_ERROR, "maintenance-failed",
-			"why=\"%s\" next=\"tries again\"", strerror((int)-r));
+			"why=\"%s\" next=\"tries again\"", strerrordesc_np((int)-r));
 	}
 }
 
@@ -222,7 +222,7 @@ static int start(struct daemon *daemon, char **ret_message)
 		r = -pthread_create(&daemon->maintainer, NULL, maintain_thread, daemon);
 	}
 	if (r < 0) {
-		*ret_message = dr_xasprintf("no thread: %s", strerror(-r));
+		*ret_message = dr_xasprintf("no thread: %s", strerrordesc_np(-r));
 		return r;
 	}
 	(void)pthread_setname_np(daemon->maintainer, "maintain");
@@ -256,7 +256,7 @@ static bool end(struct daemon *daemon)
 	if (r < 0) {
 		dr_log(DR_LOG_WARNING, "left-unsaved",
 			"why=\"%s\" next=\"the next start reads it from the streams\"",
-			strerror(-r));
+			strerrordesc_np(-r));
 	}
 	return ended;
 }
@@ -312,7 +312,7 @@ static bool reload(struct daemon *daemon, const struct arguments *args)
 	r = dr_hsm_log_open(config.log_level, config.log_file, &daemon->log_fd);
 	if (r < 0) {
 		dr_log(DR_LOG_ERROR, "log-file", "path=%s why=\"%s\"", config.log_file,
-			strerror(-r));
+			strerrordesc_np(-r));
 	}
 	r = start(daemon, &message);
 	dr_log(r < 0 ? DR_LOG_ERROR : DR_LOG_INFO, "configuration-read", "result=\"%s\"",
@@ -331,7 +331,7 @@ static void tell_status(struct daemon *daemon)
 	(void)snprintf(text, sizeof(text),
 		"STATUS=%zu MDTs here, %zu elsewhere, %" PRIu64 " live actions%s%s", poll->n_mdts,
 		poll->n_missing, poll->n_live, daemon->last_error ? "; not shipping: " : "",
-		daemon->last_error ? strerror(-daemon->last_error) : "");
+		daemon->last_error ? strerrordesc_np(-daemon->last_error) : "");
 	(void)pthread_mutex_unlock(&daemon->lock);
 	tell_systemd(text);
 }
@@ -396,7 +396,7 @@ static int run_once(const struct dr_hsm_config *config, bool maintain, char **re
 		}
 	}
 	if (r < 0) {
-		*ret_message = dr_xasprintf("%s", strerror((int)-r));
+		*ret_message = dr_xasprintf("%s", strerrordesc_np((int)-r));
 	}
 	if (dr_shipper_save(shipper, 1000) < 0) {
 		/* It is logged, and costs a replay. */
@@ -421,7 +421,7 @@ int main(int argc, char **argv)
 	sigset_t mask;
 
 	argp_err_exit_status = EXIT_USAGE;
-	(void)argp_parse(&argp, argc, argv, 0, NULL, &args);
+	(void)argp_parse(&argp, argc, argv, 0, NULL, &args); // NOLINT(concurrency-mt-unsafe)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (read_config(&args, &daemon.config, &message) < 0) {
 		return complain(message);
@@ -429,7 +429,7 @@ int main(int argc, char **argv)
 	int r = dr_hsm_log_open(daemon.config.log_level, daemon.config.log_file, &daemon.log_fd);
 
 	if (r < 0) {
-		message = dr_xasprintf("%s: %s", daemon.config.log_file, strerror(-r));
+		message = dr_xasprintf("%s: %s", daemon.config.log_file, strerrordesc_np(-r));
 		return complain(message);
 	}
 	if (args.run_once || args.maintenance_now) {
@@ -445,7 +445,7 @@ int main(int argc, char **argv)
 	int signals dr_cleanup(dr_fd_closep) = signalfd(-1, &mask, SFD_CLOEXEC);
 
 	if (signals < 0 || start(&daemon, &message) < 0) {
-		return complain(message ? message : strerror(errno));
+		return complain(message ? message : strerrordesc_np(errno));
 	}
 	r = serve(&daemon, &args, signals);
 	dr_hsm_config_fini(&daemon.config);

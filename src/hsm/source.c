@@ -76,7 +76,7 @@ static size_t drop_doubles(struct dr_source *sources, size_t n)
 int dr_sources_find(const char *pattern, struct dr_source **ret_sources, size_t *ret_n)
 {
 	glob_t found = { 0 };
-	int r = glob(pattern, GLOB_NOSORT, NULL, &found);
+	int r = glob(pattern, GLOB_NOSORT, NULL, &found); // NOLINT(concurrency-mt-unsafe): no tilde
 	size_t n = 0;
 
 	if (r != 0 && r != GLOB_NOMATCH) {

@@ -134,7 +134,7 @@ START_TEST(action__tells_a_cut_last_line_from_a_whole_one)
 			      dr_action_is_whole(LINE, len, &action);
 		/* Cut behind a closed bracket it looks whole; only one more word would tell. */
 		bool looks_whole = len && LINE[len - 1] == ']' && len > strlen("lrh=[...]") + 50;
-		bool ends_in_status = len >= 7 && memcmp(LINE + len - 7, "SUCCEED", 7) == 0;
+		bool ends_in_status = len >= 7 && memcmp(&LINE[len - 7], "SUCCEED", 7) == 0;
 
 		ck_assert_msg(counts == (looks_whole || ends_in_status), "cut at %zu", len);
 	}
