@@ -76,8 +76,8 @@ static int load(const struct arguments *args, struct dr_hsm_config *config, stru
 	int r;
 
 	if (args->log_level && dr_hsm_log_level(args->log_level, &level) < 0) {
-		dr_hsm_complain("log level '%s' is none of error, warning, info, debug",
-			args->log_level);
+		dr_hsm_complain(
+			"log level '%s' is none of error, warning, info, debug", args->log_level);
 		return DR_EXIT_USAGE;
 	}
 	/* Also for what the configuration's reader logs. */
