@@ -103,19 +103,29 @@ static void set_modes(void)
 	(void)set_escdelay(25); /* over ssh, too, the bytes of one key come together */
 }
 
+/* Whether the terminal is known, and can place its cursor. */
+static bool is_able(void)
+{
+	char cup[] = "cup";
+	int error;
+
+	if (setupterm(NULL, STDOUT_FILENO, &error) != OK) {
+		return false;
+	}
+	const char *move = tigetstr(cup);
+	bool is = move && move != (const char *)-1; // NOLINT(performance-no-int-to-ptr)
+
+	(void)del_curterm(cur_term);
+	return is;
+}
+
 int top_screen_open(bool utf8)
 {
-	if (tcgetattr(STDOUT_FILENO, &term.termios) < 0) {
+	if (tcgetattr(STDOUT_FILENO, &term.termios) < 0 || !is_able()) {
 		return -ENOTTY;
 	}
 	term.screen = newterm(NULL, stdout, stdin);
 	if (!term.screen) {
-		return -ENOTTY;
-	}
-	const char *move = tigetstr((char[]){ "cup" });
-
-	if (!move || move == (const char *)-1) { // NOLINT(performance-no-int-to-ptr)
-		top_screen_close();
 		return -ENOTTY;
 	}
 	term.utf8 = utf8;
