@@ -10,7 +10,10 @@
 
 enum dr_log_level dr_log_level = DR_LOG_INFO;
 
-static int log_fd = STDERR_FILENO; /* set before the first thread starts, then only read */
+/* Set before the first thread starts, then only read. */
+static int log_fd = STDERR_FILENO;
+static void (*log_sink)(void *arg, enum dr_log_level level, const char *line);
+static void *log_sink_arg;
 
 static const char *const level_names[] = {
 	[DR_LOG_ERROR] = "error",
@@ -35,15 +38,24 @@ void dr_log_set_fd(int fd)
 	log_fd = fd;
 }
 
+void dr_log_set_sink(void (*sink)(void *arg, enum dr_log_level level, const char *line), void *arg)
+{
+	log_sink = sink;
+	log_sink_arg = arg;
+}
+
+/* A sink gets the event alone. */
 static size_t format_head(char *line, size_t size, enum dr_log_level level, const char *event)
 {
 	uint64_t now_ms = dr_wall_ms();
 	time_t seconds = (time_t)(now_ms / 1000);
 	struct tm tm = { 0 };
 	(void)gmtime_r(&seconds, &tm);
-	int len = snprintf(line, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s %s ",
-		tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-		(unsigned)(now_ms % 1000), level_names[level], event);
+	int len = log_sink ? snprintf(line, size, "%s ", event)
+			   : snprintf(line, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s %s ",
+				     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+				     tm.tm_min, tm.tm_sec, (unsigned)(now_ms % 1000),
+				     level_names[level], event);
 	if (len < 0) {
 		return 0;
 	}
@@ -51,7 +63,7 @@ static size_t format_head(char *line, size_t size, enum dr_log_level level, cons
 }
 
 /* One write, so that the lines of threads and of processes do not mix. */
-static void write_line(char *line, size_t len)
+static void write_line(char *line, size_t len, enum dr_log_level level)
 {
 	while (len > 0 && line[len - 1] == ' ') {
 		len--; /* an event without values */
@@ -60,6 +72,11 @@ static void write_line(char *line, size_t len)
 		if (line[i] == '\n' || line[i] == '\r') {
 			line[i] = ' ';
 		}
+	}
+	if (log_sink) {
+		line[len] = '\0';
+		log_sink(log_sink_arg, level, line);
+		return;
 	}
 	line[len] = '\n';
 	ssize_t n;
@@ -79,13 +96,13 @@ void dr_log_line(enum dr_log_level level, const char *event, const char *fmt, ..
 	int len = vsnprintf(line + head, sizeof(line) - head, fmt, ap);
 	va_end(ap);
 	if (len >= 0 && (size_t)len < sizeof(line) - head) {
-		write_line(line, head + (size_t)len);
+		write_line(line, head + (size_t)len, level);
 	} else if (len >= 0) {
 		/* Longer than the common case: the NUL's place takes the newline. */
 		char *whole dr_cleanup(dr_freep) = dr_xcalloc(1, head + (size_t)len + 1);
 		memcpy(whole, line, head);
 		(void)vsnprintf(whole + head, (size_t)len + 1, fmt, again);
-		write_line(whole, head + (size_t)len);
+		write_line(whole, head + (size_t)len, level);
 	}
 	va_end(again);
 	errno = saved;

@@ -17,6 +17,8 @@ extern enum dr_log_level dr_log_level;
 dr_nodiscard int dr_log_parse_level(const char *s, enum dr_log_level *ret_level);
 /* Lines go to the descriptor from now on (it stays the caller's). Before the first thread starts. */
 void dr_log_set_fd(int fd);
+/* Lines, without time and level, go to the function from now on: "event key=value ...". NULL: to the descriptor. Likewise before the first thread. */
+void dr_log_set_sink(void (*sink)(void *arg, enum dr_log_level level, const char *line), void *arg);
 
 void dr_log_line(enum dr_log_level level, const char *event, const char *fmt, ...) dr_printf(3, 4);
 

@@ -41,6 +41,7 @@ struct dr_reader {
 	uint64_t retry_ns;  /* after a failure: not before that */
 	unsigned delay_ms;  /* after the next failure */
 	int error;          /* of the last failure */
+	bool has_failed;    /* since it was last connected */
 	bool is_wrong_type; /* the last XREAD said so */
 
 	/* The last reply, and what it was asked for. */
@@ -129,6 +130,7 @@ void dr_reader_seek(struct dr_reader *reader, const char *key, struct dr_entry_i
 static void failed(struct dr_reader *reader, int error)
 {
 	dr_wire_close(&reader->wire);
+	reader->has_failed = true;
 	reader->error = error;
 	reader->retry_ns = dr_now_ns() + (uint64_t)reader->delay_ms * 1000000u;
 	reader->delay_ms =
@@ -174,7 +176,9 @@ static size_t begin_streams(struct dr_reader *reader)
 		reader->sink.n = reader->next;
 	}
 	if (!reader->is_looked) {
-		dr_log(DR_LOG_DEBUG, "hsm-streams", "n=%zu foreign=%zu", n, streams->n_foreign);
+		dr_log(reader->has_failed ? DR_LOG_INFO : DR_LOG_DEBUG, "hsm-connected",
+			"streams=%zu foreign=%zu", n, streams->n_foreign);
+		reader->has_failed = false;
 	}
 	reader->is_started = true;
 	reader->is_looked = true;

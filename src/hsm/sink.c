@@ -40,7 +40,7 @@ static void begin_stream(struct dr_sink *sink, const char *key, size_t len)
 	for (; sink->name < sink->n_names; sink->name++) {
 		const char *name = sink->names[sink->name];
 
-		if (strncmp(name, key, len) == 0 && name[len] == '\0') {
+		if (strlen(name) == len && memcmp(name, key, len) == 0) {
 			return;
 		}
 	}

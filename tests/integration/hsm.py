@@ -1,98 +1,172 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the tests of the HSM tools share: a real server, and events as the documented shipper writes them."""
+"""What the tests of HSM events share: a real server on a socket of its own that can be killed and come back, and events."""
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
-import time
+import threading
 
-import redis
+from harness import BUILD, PATIENCE, until
 
-from harness import free_port, until
+NOW = 1759396325
 
-PREFIX = 'hsm:actions'
+
+class Error(Exception):
+    """What the server refused."""
 
 
 class Server:
-    """A redis-server on a port of its own, which can hang, die and come again."""
+    """A redis-server that keeps what it has when it is killed."""
 
-    def __init__(self, folder):
-        self.folder, self.port, self.process = folder, free_port(), None
+    def __init__(self, folder, db=1):
+        self.dir, self.db, self.process = folder, db, None
+        self.path = os.path.join(folder, 's')
+        if len(self.path) > 100:
+            # The folder's own path is too long for a socket.
+            self.path = f'/tmp/drover-hsm-{os.getpid()}-{id(self)}'
+        self.url = f'unix://{self.path}?db={db}'
+        self.port = None
         self.start()
 
-    def start(self):
-        self.process = subprocess.Popen(
-            ['redis-server', '--port', str(self.port), '--bind', '127.0.0.1', '--dir', str(self.folder), '--save', '',
-             '--appendonly', 'yes', '--appendfsync', 'no', '--logfile', 'redis.log'])
-        self.redis = redis.Redis(port=self.port, db=1)
-        until('the server answers', self.answers)
+    def start(self, port=0):
+        words = ['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--unixsocket', self.path, '--dir', self.dir,
+                 '--save', '', '--appendonly', 'yes', '--appendfsync', 'no']
+        with open(os.path.join(self.dir, 'redis.log'), 'ab') as log:
+            self.process = subprocess.Popen([os.fspath(w) for w in words], stdout=log, stderr=log)
+        self.port = port or None
+        self.client = until('redis-server answers', self.connect)
 
-    def answers(self):
-        try:
-            return self.redis.ping()
-        except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
-            return False
+    def connect(self):
+        with contextlib.suppress(OSError, Error):
+            client = Client(self.path)
+            if client('PING') == b'PONG':
+                client('SELECT', self.db)
+                return client
+        return None
 
-    def hang(self):
-        self.process.send_signal(signal.SIGSTOP)
+    def kill(self, how=signal.SIGKILL):
+        if self.process:
+            self.client.close()
+            self.process.send_signal(how)
+            self.process.wait(PATIENCE)
+            self.process = None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
 
-    def go_on(self):
-        self.process.send_signal(signal.SIGCONT)
+    def forget(self):
+        """What was kept is gone. While it is dead."""
+        subprocess.run(['rm', '-rf', os.path.join(self.dir, 'appendonlydir')], check=True)
 
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+    def __call__(self, *words):
+        return self.client(*words)
+
+    def add(self, key, event, id='*'):
+        """@return the entry's id"""
+        data = event if isinstance(event, (bytes, str)) else json.dumps(event)
+        return self('XADD', key, id, 'data', data).decode()
+
+
+class Client:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(path)
+        self.file = self.socket.makefile('rb')
+        self.lock = threading.Lock()
+
+    def __call__(self, *words):
+        with self.lock:
+            self.socket.sendall(self.words(words))
+            return self.reply()
+
+    def pipeline(self, commands):
+        with self.lock:
+            self.socket.sendall(b''.join(self.words(c) for c in commands))
+            return [self.reply() for _ in commands]
+
+    @staticmethod
+    def words(words):
+        out = b'*%d\r\n' % len(words)
+        for w in words:
+            w = w if isinstance(w, bytes) else str(w).encode()
+            out += b'$%d\r\n%s\r\n' % (len(w), w)
+        return out
+
+    def reply(self):
+        line = self.file.readline()
+        if not line:
+            raise ConnectionError
+        kind, rest = line[:1], line[1:-2]
+        if kind == b'-':
+            raise Error(rest.decode())
+        if kind == b'$':
+            n = int(rest)
+            return None if n < 0 else self.file.read(n + 2)[:-2]
+        if kind == b'*':
+            return None if rest == b'-1' else [self.reply() for _ in range(int(rest))]
+        return int(rest) if kind == b':' else rest
 
     def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def event(n=1, kind='NEW', action='ARCHIVE', status='WAITING', mdt='fs-MDT0000', **more):
+    """As the shipper of the documented system writes it."""
+    fid = more.pop('fid', f'0x200000402:0x{n:x}:0x0')
+    body = {'event_type': kind, 'mdt': mdt, 'cat_idx': 1, 'rec_idx': n, 'timestamp': NOW, 'fid': fid, 'action': action,
+            'status': 'PURGED' if kind == 'PURGED' else status, 'action_key': f'{fid}:{action}'}
+    body.update({'hash': 'h'} if kind == 'PURGED' else {'raw': f'lrh=[type=10680000 len=136 idx=1/{n}] fid=[{fid}]'})
+    body.update(more)
+    return {k: v for k, v in body.items() if v is not None}
+
+
+class Follower:
+    """A program that goes on, and its lines as they come."""
+
+    def __init__(self, *words, env=None, stdout=subprocess.PIPE):
+        self.lines, self.errors = [], []
+        self.process = subprocess.Popen([os.fspath(w) for w in words], stdout=stdout, stderr=subprocess.PIPE, env=env)
+        self.threads = [threading.Thread(target=self.follow, args=pair, daemon=True)
+                        for pair in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)) if pair[0]]
+        for t in self.threads:
+            t.start()
+
+    @staticmethod
+    def follow(stream, lines):
+        for line in stream:
+            lines.append(line.decode(errors='backslashreplace').rstrip('\n'))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         if self.process.poll() is None:
-            self.kill()
+            self.process.kill()
+        self.process.wait()
 
-    def args(self):
-        return ['--host', '127.0.0.1', '--port', str(self.port)]
+    def until(self, what, fn):
+        """Waits until fn(lines) is true."""
+        try:
+            return until(what, lambda: fn(self.lines))
+        except AssertionError as e:
+            raise AssertionError(f'{e}; lines {self.lines[-20:]}; stderr {self.errors[-20:]}') from None
 
-    # --- events ---
+    def n_lines(self, n):
+        self.until(f'{n} lines', lambda lines: len(lines) >= n)
+        return list(self.lines)
 
-    def add(self, event, mdt='fs-MDT0000', id='*'):
-        return self.redis.xadd(f'{PREFIX}:{mdt}', {'data': event if isinstance(event, (str, bytes)) else json.dumps(event)}, id=id)
-
-    def action(self, kind, rec, action='ARCHIVE', status='STARTED', mdt='fs-MDT0000', fid=None, age=0, **more):
-        event = event_of(kind, rec, action, status, mdt, fid, age)
-        event.update(more)
-        return self.add(event, mdt)
-
-    def purge(self, rec=None, mdt='fs-MDT0000', fid=None, action='ARCHIVE', **more):
-        """As the shipper purges; without rec as its maintenance does."""
-        event = {'event_type': 'PURGED', 'mdt': mdt, 'timestamp': int(time.time()), 'status': 'PURGED',
-                 'action_key': f'{fid or fid_of(rec)}:{action}'}
-        if rec is not None:
-            event.update(cat_idx=1, rec_idx=rec)
-        event.update(more)
-        return self.add(event, mdt)
-
-    def fill(self, n, mdts=4):
-        pipe = self.redis.pipeline(transaction=False)
-        for i in range(n):
-            mdt = f'fs-MDT{i % mdts:04x}'
-            event = event_of('NEW', i + 1, ('ARCHIVE', 'RESTORE')[i // mdts % 2], 'STARTED', mdt, None, 0)
-            pipe.xadd(f'{PREFIX}:{mdt}', {'data': json.dumps(event)})
-            if i % 1000 == 999:
-                pipe.execute()
-        pipe.execute()
+    def end(self, how=signal.SIGTERM):
+        """@return the exit code"""
+        self.process.send_signal(how)
+        code = self.process.wait(PATIENCE)
+        for t in self.threads:
+            t.join(PATIENCE)
+        return code
 
 
-def fid_of(rec):
-    return f'0x200000402:{rec:#x}:0x0'
-
-
-def event_of(kind, rec, action, status, mdt, fid, age):
-    fid = fid or fid_of(rec)
-    raw = (f'lrh=[type=10680000 len=136 idx=1/{rec}] fid=[{fid}] dfid=[{fid}] compound/cookie=0x0/{0x6b02b000 + rec:#x} '
-           f'action={action} archive#=1 flags=0x0 extent=0x0-0xffffffffffffffff gid=0x0 datalen=0 status={status} data=[]')
-    return {'cat_idx': 1, 'rec_idx': rec, 'fid': fid, 'action': action, 'status': status, 'event_type': kind, 'mdt': mdt,
-            'timestamp': int(time.time()) - age, 'raw': raw, 'action_key': f'{fid}:{action}'}
-
-
-def environment(**more):
-    env = {**os.environ, 'LC_ALL': 'C.UTF-8', 'TERM': 'xterm', **more}
-    env.pop('NO_COLOR', None)
-    return env
+def program(name):
+    """A program of the tests, which lies beside the tests in the build folder."""
+    return BUILD.parent / 'tests' / 'integration' / name

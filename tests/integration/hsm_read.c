@@ -73,7 +73,7 @@ static int run_reader(struct run *run)
 			}
 		} else if (r < 0 && r != run->last) {
 			(void)printf("error %s\n", strerrorname_np(-r));
-		} else if (r == 0 && run->last <= 0 && !run->is_ending && run->last != r) {
+		} else if (r == 0 && run->last != 0 && !run->is_ending) {
 			(void)printf("idle\n");
 		} else if (r == 0 && run->is_ending) {
 			return 0;

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from harness import BUILD, free_port, run
-from hsm import PREFIX, Server, event_of, fid_of
+from hsm_tools import PREFIX, Server, event_of, fid_of
 
 PROGRAM = 'hsm-stream-stats'
 

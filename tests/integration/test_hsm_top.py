@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from harness import BUILD, free_port, run, until
-from hsm import Server, environment, event_of, fid_of
+from hsm_tools import Server, environment, event_of, fid_of
 
 PROGRAM = 'hsm-action-top'
 needs_tmux = pytest.mark.skipif(not shutil.which('tmux'), reason='no tmux here')

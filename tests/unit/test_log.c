@@ -92,5 +92,30 @@ START_TEST(log__repeats_are_left_out_and_counted)
 }
 END_TEST
 
-DR_UNIT_MAIN("log", log__a_line_is_time_level_event_values, log__keeps_below_the_level,
-	log__one_call_is_one_line_of_any_length, log__repeats_are_left_out_and_counted)
+static void keep(void *arg, enum dr_log_level level, const char *line)
+{
+	dr_buf_printf(arg, "%d:%s;", level, line);
+}
+
+START_TEST(log__a_sink_gets_lines_without_time)
+{
+	int fd dr_cleanup(dr_fd_closep) = open_log();
+	struct dr_buf kept dr_cleanup(dr_buf_fini) = { 0 };
+	char text[4096];
+	dr_log_set_sink(keep, &kept);
+	dr_log(DR_LOG_WARNING, "file-moved", "path=%s", "a\nb");
+	dr_log(DR_LOG_ERROR, "bare", "%s", "");
+	dr_unit_text(&kept, "2:file-moved path=a b;1:bare;");
+	dr_buf_clear(&kept);
+	dr_log(DR_LOG_INFO, "long", "n=%0*d", 2000, 1);
+	ck_assert_uint_eq(kept.len, strlen("3:long n=;") + 2000);
+	ck_assert_str_eq(take(fd, text, sizeof(text)), "");
+	dr_log_set_sink(NULL, NULL);
+	dr_log(DR_LOG_INFO, "again", "n=%d", 1);
+	ck_assert_ptr_nonnull(strstr(take(fd, text, sizeof(text)), "info again n=1\n"));
+}
+END_TEST
+
+DR_UNIT_MAIN("log", log__a_sink_gets_lines_without_time, log__a_line_is_time_level_event_values,
+	log__keeps_below_the_level, log__one_call_is_one_line_of_any_length,
+	log__repeats_are_left_out_and_counted)
