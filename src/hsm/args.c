@@ -80,8 +80,8 @@ error_t dr_hsm_parse_common(int key, const char *arg, struct argp_state *state)
 		state->err_stream = NULL; /* or argp adds a line of its own to what is wrong */
 		return 0;
 	case ARGP_KEY_ERROR:
-		exit(DR_EXIT_USAGE);
-		/* getopt said what is wrong */ // NOLINT(concurrency-mt-unsafe)
+		/* getopt said what is wrong */
+		exit(DR_EXIT_USAGE); // NOLINT(concurrency-mt-unsafe)
 	case ARGP_KEY_ARG:
 		dr_hsm_complain("unexpected argument '%s'", arg);
 		exit(DR_EXIT_USAGE); // NOLINT(concurrency-mt-unsafe)

@@ -1,19 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "hsm/live.h"
+#include "hsm/live_impl.h"
 
-#include "hsm/table.h"
-
-#include <stdio.h>
 #include <xxhash.h>
-
-/*
- * Every live action is an entry of a dr_table; its MDT is a number, and its texts are those of its group, whose count goes along.
- *
- * A PURGED without an index ends entries that only a pass over all of them finds. So that tens of thousands of them cost one pass, they
- * are gathered: `purges` has the ordinal of the latest for an (MDT, action_key), and an entry notes how many there had been when an event
- * last told of it. An entry is over when a purge of its key came later. Such entries are swept out before anything is counted, and
- * when there are as many purges as entries.
- */
 
 #define MAX_GROUPS 65536
 #define MAX_TEXT 255  /* bytes of an action's or a status' text */
@@ -21,70 +9,21 @@
 #define NOTHING "N/A"
 #define OTHER "other"
 
-struct entry {
-	struct dr_table_key key;
-	uint64_t action_key; /* its hash */
-	int64_t first_s, changed_s;
-	/* "0xSEQ:0xOID:0xVER"; with has_text a pointer to a text of another form. seq 0: there is none. */
-	uint64_t fid_seq;
-	uint32_t fid_oid, fid_ver;
-	uint32_t group : 31;
-	uint32_t has_text : 1;
-	uint32_t purges; /* how many of them were gathered at its last event */
-};
-
-/* A PURGED that named no index. Its key is the hash of the action_key, and the MDT. */
-struct purge {
-	struct dr_table_key key;
-	uint64_t ordinal;
-};
-
-/* From a hash of a name to a number. */
-struct name {
-	struct dr_table_key key;
-	uint64_t number;
-};
-
-enum state { STATE_NONE, STATE_OPEN, STATE_SUCCEED, STATE_FAILED, STATE_CANCELED };
-
-struct group {
-	uint32_t mdt;
-	enum state state;
-	char *action, *status; /* one block, at action */
-	uint64_t count;
-	/* Of the last look: */
-	int64_t oldest_s;
-	uint64_t stalled;
-	bool is_wanted;
-};
-
-struct dr_live {
-	struct dr_table entries;                    /* struct entry */
-	struct dr_table purges;                     /* struct purge */
-	uint32_t n_purges;                          /* gathered since the last sweep */
-	struct dr_table mdt_numbers, group_numbers; /* struct name */
-	char **mdts;
-	struct group *groups;
-	uint32_t n_mdts, cap_mdts, n_groups, cap_groups;
-	uint32_t last_mdt;            /* number of the last event's */
-	struct dr_live_totals totals; /* live and oldest_s are filled in when asked for */
-};
-
 struct dr_live *dr_live_new(void)
 {
 	struct dr_live *live = dr_xcalloc(1, sizeof(*live));
 
-	dr_table_init(&live->entries, sizeof(struct entry));
-	dr_table_init(&live->purges, sizeof(struct purge));
-	dr_table_init(&live->mdt_numbers, sizeof(struct name));
-	dr_table_init(&live->group_numbers, sizeof(struct name));
+	dr_table_init(&live->entries, sizeof(struct dr_live_entry));
+	dr_table_init(&live->purges, sizeof(struct dr_live_purge));
+	dr_table_init(&live->mdt_numbers, sizeof(struct dr_live_name));
+	dr_table_init(&live->group_numbers, sizeof(struct dr_live_name));
 	return live;
 }
 
-static void entry_free_text(struct entry *entry)
+static void entry_free_text(struct dr_live_entry *entry)
 {
 	if (entry->has_text) {
-		free((void *)(uintptr_t)entry->fid_seq); // NOLINT(performance-no-int-to-ptr)
+		free(entry->fid_text);
 	}
 	entry->fid_seq = 0;
 	entry->has_text = 0;
@@ -147,26 +86,26 @@ static int find_mdt(struct dr_live *live, const char *mdt, uint32_t *ret_number)
 	}
 	if (is_new) {
 		live->mdts = grown(live->mdts, live->n_mdts, &live->cap_mdts, sizeof(*live->mdts));
-		((struct name *)found)->number = live->n_mdts;
+		((struct dr_live_name *)found)->number = live->n_mdts;
 		live->mdts[live->n_mdts++] = dr_xstrdup(mdt);
 	}
-	live->last_mdt = (uint32_t)((struct name *)found)->number;
+	live->last_mdt = (uint32_t)((struct dr_live_name *)found)->number;
 	*ret_number = live->last_mdt;
 	return 0;
 }
 
-static enum state state_of(struct dr_span status)
+static enum dr_live_state state_of(struct dr_span status)
 {
 	if (dr_span_is(status, "WAITING") || dr_span_is(status, "STARTED")) {
-		return STATE_OPEN;
+		return DR_LIVE_OPEN;
 	}
 	if (dr_span_is(status, "SUCCEED")) {
-		return STATE_SUCCEED;
+		return DR_LIVE_SUCCEED;
 	}
 	if (dr_span_is(status, "FAILED")) {
-		return STATE_FAILED;
+		return DR_LIVE_FAILED;
 	}
-	return dr_span_is(status, "CANCELED") ? STATE_CANCELED : STATE_NONE;
+	return dr_span_is(status, "CANCELED") ? DR_LIVE_CANCELED : DR_LIVE_NONE;
 }
 
 /* What a group is named by: not longer than MAX_TEXT, and cut between characters. */
@@ -187,12 +126,12 @@ static struct dr_span group_text(struct dr_span text)
 static void add_group(
 	struct dr_live *live, uint32_t mdt, struct dr_span action, struct dr_span status)
 {
-	struct group *group;
+	struct dr_live_bundle *group;
 	char *texts = dr_xcalloc(1, action.len + status.len + 2);
 
 	live->groups = grown(live->groups, live->n_groups, &live->cap_groups, sizeof(*group));
 	group = &live->groups[live->n_groups++];
-	*group = (struct group){
+	*group = (struct dr_live_bundle){
 		.mdt = mdt,
 		.state = state_of(status),
 		.action = texts,
@@ -207,7 +146,7 @@ static int find_group(struct dr_live *live, uint32_t mdt, struct dr_span action,
 {
 	char text[2 * MAX_TEXT + 1];
 	XXH128_hash_t hash;
-	struct name *name;
+	struct dr_live_name *name;
 	void *found;
 	bool is_new;
 	int r;
@@ -234,7 +173,7 @@ static int find_group(struct dr_live *live, uint32_t mdt, struct dr_span action,
 	if (r < 0) {
 		return -ENOMEM;
 	}
-	((struct name *)found)->number = live->n_groups;
+	((struct dr_live_name *)found)->number = live->n_groups;
 	*ret_group = live->n_groups;
 	add_group(live, mdt, action, status);
 	return 0;
@@ -278,7 +217,7 @@ static bool take_colon(const char **p, const char *end)
 	return true;
 }
 
-static void entry_set_fid(struct entry *entry, struct dr_span fid)
+static void entry_set_fid(struct dr_live_entry *entry, struct dr_span fid)
 {
 	const char *p = fid.p, *end = fid.p ? fid.p + fid.len : NULL;
 	uint64_t seq = 0, oid = 0, ver = 0;
@@ -305,38 +244,23 @@ static void entry_set_fid(struct entry *entry, struct dr_span fid)
 	char *text = dr_xcalloc(1, len + 1);
 
 	memcpy(text, fid.p, len);
-	entry->fid_seq = (uintptr_t)text;
+	entry->fid_text = text;
 	entry->has_text = 1;
-}
-
-static void entry_fid(const struct entry *entry, char fid[static 64])
-{
-	if (entry->has_text) {
-		const char *text = (const char *)(uintptr_t)
-					   entry->fid_seq; // NOLINT(performance-no-int-to-ptr)
-
-		(void)snprintf(fid, 64, "%s", text);
-	} else if (entry->fid_seq) {
-		(void)snprintf(fid, 64, "0x%llx:0x%x:0x%x", (unsigned long long)entry->fid_seq,
-			entry->fid_oid, entry->fid_ver);
-	} else {
-		fid[0] = 0;
-	}
 }
 
 /* --- what ends actions --- */
 
-static void remove_entry(struct dr_live *live, struct entry *entry)
+static void remove_entry(struct dr_live *live, struct dr_live_entry *entry)
 {
 	live->groups[entry->group].count--;
 	entry_free_text(entry);
 	dr_table_remove(&live->entries, entry);
 }
 
-static bool is_over(const struct dr_live *live, const struct entry *entry)
+static bool is_over(const struct dr_live *live, const struct dr_live_entry *entry)
 {
 	struct dr_table_key key = { .cat = entry->action_key, .mdt = entry->key.mdt };
-	const struct purge *purge;
+	const struct dr_live_purge *purge;
 
 	if (!live->purges.n) {
 		return false;
@@ -345,14 +269,14 @@ static bool is_over(const struct dr_live *live, const struct entry *entry)
 	return purge && purge->ordinal > entry->purges;
 }
 
-static void sweep(struct dr_live *live)
+void dr_live_sweep(struct dr_live *live)
 {
 	if (!live->n_purges) {
 		return;
 	}
 	/* Backwards, for what fills a gap comes from the end. */
 	for (uint32_t i = live->entries.n; i-- > 0;) {
-		struct entry *entry = dr_table_at(&live->entries, i);
+		struct dr_live_entry *entry = dr_table_at(&live->entries, i);
 
 		if (is_over(live, entry)) {
 			remove_entry(live, entry);
@@ -367,7 +291,7 @@ static void sweep(struct dr_live *live)
 static void forget_mdt(struct dr_live *live, uint32_t mdt)
 {
 	for (uint32_t i = live->entries.n; i-- > 0;) {
-		struct entry *entry = dr_table_at(&live->entries, i);
+		struct dr_live_entry *entry = dr_table_at(&live->entries, i);
 
 		if (entry->key.mdt == mdt) {
 			remove_entry(live, entry);
@@ -389,7 +313,7 @@ static int take_purged(struct dr_live *live, const struct dr_event *event, uint3
 	live->totals.purged++;
 	if (event->has_idx) {
 		struct dr_table_key key = { .cat = event->cat, .rec = event->rec, .mdt = mdt };
-		struct entry *entry = dr_table_find(&live->entries, &key);
+		struct dr_live_entry *entry = dr_table_find(&live->entries, &key);
 
 		if (entry) {
 			remove_entry(live, entry);
@@ -405,20 +329,20 @@ static int take_purged(struct dr_live *live, const struct dr_event *event, uint3
 	if (r < 0) {
 		return -ENOMEM;
 	}
-	((struct purge *)found)->ordinal = ++live->n_purges;
+	((struct dr_live_purge *)found)->ordinal = ++live->n_purges;
 	if (live->n_purges >= SWEEP_AT && live->n_purges >= live->entries.n) {
-		sweep(live);
+		dr_live_sweep(live);
 	}
 	return 0;
 }
 
 /* --- what makes and changes them --- */
 
-static void count_state(struct dr_live *live, enum state state)
+static void count_state(struct dr_live *live, enum dr_live_state state)
 {
-	live->totals.succeeded += state == STATE_SUCCEED;
-	live->totals.failed += state == STATE_FAILED;
-	live->totals.canceled += state == STATE_CANCELED;
+	live->totals.succeeded += state == DR_LIVE_SUCCEED;
+	live->totals.failed += state == DR_LIVE_FAILED;
+	live->totals.canceled += state == DR_LIVE_CANCELED;
 }
 
 /* The action_key that an event has, or would have. */
@@ -439,16 +363,13 @@ static int take_action(struct dr_live *live, const struct dr_reader_event *from,
 	struct dr_table_key key = { .cat = event->cat, .rec = event->rec, .mdt = mdt };
 	uint64_t action_key = action_key_of(event);
 	int64_t at_s = event->timestamp > 0 ? event->timestamp : (int64_t)(from->id.ms / 1000);
-	struct entry *entry;
+	struct dr_live_entry *entry;
 	uint32_t group;
 	void *found;
 	bool is_new;
-	int r = find_group(live, mdt, event->action, event->status, &group);
 
-	if (r == 0) {
-		r = dr_table_add(&live->entries, &key, &found, &is_new);
-	}
-	if (r < 0) {
+	if (find_group(live, mdt, event->action, event->status, &group) < 0 ||
+		dr_table_add(&live->entries, &key, &found, &is_new) < 0) {
 		return -ENOMEM;
 	}
 	entry = found;
@@ -506,176 +427,4 @@ int dr_live_take(struct dr_live *live, const struct dr_reader_event *event)
 		live->totals.last_event_ms = event->id.ms;
 	}
 	return r;
-}
-
-/* --- what is asked for --- */
-
-static int compare_groups(const void *a, const void *b)
-{
-	const struct dr_live_group *x = a, *y = b;
-	int r = strcmp(x->mdt, y->mdt);
-
-	r = r ? r : strcmp(x->action, y->action);
-	return r ? r : strcmp(x->status, y->status);
-}
-
-static bool is_stalled(const struct dr_live *live, const struct entry *entry, int64_t before_s)
-{
-	return entry->changed_s < before_s && live->groups[entry->group].state == STATE_OPEN;
-}
-
-void dr_live_groups(struct dr_live *live, int64_t stalled_before_s,
-	struct dr_live_group **ret_groups, size_t *ret_n)
-{
-	struct dr_live_group *groups;
-	size_t n = 0;
-
-	sweep(live);
-	for (uint32_t i = 0; i < live->n_groups; i++) {
-		live->groups[i].oldest_s = 0;
-		live->groups[i].stalled = 0;
-		n += live->groups[i].count > 0;
-	}
-	for (uint32_t i = 0; i < live->entries.n; i++) {
-		const struct entry *entry = dr_table_at(&live->entries, i);
-		struct group *group = &live->groups[entry->group];
-
-		if (!group->oldest_s || entry->first_s < group->oldest_s) {
-			group->oldest_s = entry->first_s;
-		}
-		group->stalled += is_stalled(live, entry, stalled_before_s);
-	}
-	groups = dr_xcalloc(n ? n : 1, sizeof(*groups));
-	n = 0;
-	for (uint32_t i = 0; i < live->n_groups; i++) {
-		const struct group *group = &live->groups[i];
-
-		if (group->count) {
-			groups[n++] = (struct dr_live_group){
-				.mdt = live->mdts[group->mdt],
-				.action = group->action,
-				.status = group->status,
-				.count = group->count,
-				.oldest_s = group->oldest_s,
-				.stalled = group->stalled,
-			};
-		}
-	}
-	qsort(groups, n, sizeof(*groups), compare_groups);
-	*ret_groups = groups;
-	*ret_n = n;
-}
-
-void dr_live_totals(struct dr_live *live, struct dr_live_totals *ret_totals)
-{
-	sweep(live);
-	*ret_totals = live->totals;
-	ret_totals->live = live->entries.n;
-	for (uint32_t i = 0; i < live->entries.n; i++) {
-		const struct entry *entry = dr_table_at(&live->entries, i);
-
-		if (!ret_totals->oldest_s || entry->first_s < ret_totals->oldest_s) {
-			ret_totals->oldest_s = entry->first_s;
-		}
-	}
-}
-
-/* Below 0: a has not changed for longer. */
-static int compare_stalled(const struct dr_live *live, const struct entry *a, const struct entry *b)
-{
-	if (a->changed_s != b->changed_s) {
-		return a->changed_s < b->changed_s ? -1 : 1;
-	}
-	if (a->key.mdt != b->key.mdt) {
-		return strcmp(live->mdts[a->key.mdt], live->mdts[b->key.mdt]);
-	}
-	if (a->key.cat != b->key.cat) {
-		return a->key.cat < b->key.cat ? -1 : 1;
-	}
-	return a->key.rec < b->key.rec ? -1 : a->key.rec > b->key.rec;
-}
-
-/* Lets what is at `at` sink in a heap whose top has changed the latest. */
-static void sink(const struct dr_live *live, const struct entry **heap, size_t n, size_t at)
-{
-	for (size_t child = 2 * at + 1; child < n; child = 2 * at + 1) {
-		if (child + 1 < n && compare_stalled(live, heap[child + 1], heap[child]) > 0) {
-			child++;
-		}
-		if (compare_stalled(live, heap[at], heap[child]) >= 0) {
-			return;
-		}
-		const struct entry *held = heap[at];
-
-		heap[at] = heap[child];
-		heap[child] = held;
-		at = child;
-	}
-}
-
-/* Keeps the n longest in the heap. @return how many there are */
-static size_t find_stalled(const struct dr_live *live, int64_t before_s, const struct entry **heap,
-	size_t n, size_t *ret_kept)
-{
-	size_t found = 0, kept = 0;
-
-	for (uint32_t i = 0; i < live->entries.n; i++) {
-		const struct entry *entry = dr_table_at(&live->entries, i);
-
-		if (!live->groups[entry->group].is_wanted || !is_stalled(live, entry, before_s)) {
-			continue;
-		}
-		found++;
-		if (kept < n) {
-			heap[kept++] = entry;
-			for (size_t at = kept / 2; kept == n && at-- > 0;) {
-				sink(live, heap, kept, at);
-			}
-		} else if (n && compare_stalled(live, entry, heap[0]) < 0) {
-			heap[0] = entry;
-			sink(live, heap, kept, 0);
-		}
-	}
-	for (size_t at = kept / 2; kept < n && at-- > 0;) {
-		sink(live, heap, kept, at);
-	}
-	*ret_kept = kept;
-	return found;
-}
-
-size_t dr_live_stalled(struct dr_live *live, int64_t before_s, dr_live_want_fn *want, void *ctx,
-	struct dr_live_action *actions, size_t n)
-{
-	const struct entry **heap dr_cleanup(dr_freep) = NULL;
-	size_t found, kept;
-
-	sweep(live);
-	for (uint32_t i = 0; i < live->n_groups; i++) {
-		struct group *group = &live->groups[i];
-
-		group->is_wanted =
-			group->state == STATE_OPEN && group->count &&
-			(!want || want(ctx, live->mdts[group->mdt], group->action, group->status));
-	}
-	heap = dr_xcalloc(n ? n : 1, sizeof(struct entry *));
-	found = find_stalled(live, before_s, heap, n, &kept);
-	for (size_t left = kept; left > 0; left--) {
-		const struct entry *entry = heap[0];
-		const struct group *group = &live->groups[entry->group];
-		struct dr_live_action *action = &actions[left - 1];
-
-		*action = (struct dr_live_action){
-			.mdt = live->mdts[entry->key.mdt],
-			.action = group->action,
-			.status = group->status,
-			.cat = entry->key.cat,
-			.rec = entry->key.rec,
-			.first_s = entry->first_s,
-			.changed_s = entry->changed_s,
-		};
-		entry_fid(entry, action->fid);
-		heap[0] = heap[left - 1];
-		sink(live, heap, left - 1, 0);
-	}
-	return found;
 }

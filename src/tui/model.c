@@ -141,10 +141,12 @@ static void make_rows(struct top_model *model)
 	while (i < look->n_groups || j < model->n_before) {
 		const struct dr_live_group *now = i < look->n_groups ? &look->groups[i] : NULL;
 		const struct dr_live_group *before = j < model->n_before ? &model->before[j] : NULL;
-		int r = !now ? 1 : !before ? -1 : compare_with_before(now, before);
+		int r = now && before ? compare_with_before(now, before) : now ? -1 : 1;
 
 		if (r > 0) {
-			add_row(model, before, 0, -(int64_t)before->count);
+			if (before) {
+				add_row(model, before, 0, -(int64_t)before->count);
+			}
 		} else {
 			int64_t base = r == 0 ? (int64_t)before->count : 0;
 

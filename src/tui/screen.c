@@ -3,8 +3,6 @@
 
 #include "tui/keys.h"
 
-#include <langinfo.h>
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +15,7 @@
 
 #include <curses.h>
 
-enum { PAIR_RED = 1, PAIR_GREEN, PAIR_YELLOW, PAIR_CYAN };
+enum { PAIR_NONE, PAIR_RED, PAIR_GREEN, PAIR_YELLOW, PAIR_CYAN };
 
 #define DEFAULT_W 80
 #define DEFAULT_H 24
@@ -105,22 +103,32 @@ static void set_modes(void)
 	(void)set_escdelay(25); /* over ssh, too, the bytes of one key come together */
 }
 
-int top_screen_open(void)
+/* Whether the terminal is known, and can place its cursor. */
+static bool is_able(void)
 {
-	if (tcgetattr(STDOUT_FILENO, &term.termios) < 0) {
+	char cup[] = "cup";
+	int error;
+
+	if (setupterm(NULL, STDOUT_FILENO, &error) != OK) {
+		return false;
+	}
+	const char *move = tigetstr(cup);
+	bool is = move && move != (const char *)-1; // NOLINT(performance-no-int-to-ptr)
+
+	(void)del_curterm(cur_term);
+	return is;
+}
+
+int top_screen_open(bool utf8)
+{
+	if (tcgetattr(STDOUT_FILENO, &term.termios) < 0 || !is_able()) {
 		return -ENOTTY;
 	}
 	term.screen = newterm(NULL, stdout, stdin);
 	if (!term.screen) {
 		return -ENOTTY;
 	}
-	const char *move = tigetstr((char[]){ "cup" });
-
-	if (!move || move == (const char *)-1) { // NOLINT(performance-no-int-to-ptr)
-		top_screen_close();
-		return -ENOTTY;
-	}
-	term.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+	term.utf8 = utf8;
 	set_modes();
 	prepare_colors();
 	prepare_for_crash();
@@ -165,16 +173,21 @@ static attr_t attr_of(unsigned attr)
 	       (attr & TOP_REVERSE ? A_REVERSE : 0);
 }
 
-static short pair_of(unsigned attr)
+static int pair_of(unsigned attr)
 {
 	if (!term.has_color) {
-		return 0;
+		return PAIR_NONE;
 	}
-	return attr & TOP_RED      ? PAIR_RED
-	       : attr & TOP_YELLOW ? PAIR_YELLOW
-	       : attr & TOP_GREEN  ? PAIR_GREEN
-	       : attr & TOP_CYAN   ? PAIR_CYAN
-				   : 0;
+	if (attr & TOP_RED) {
+		return PAIR_RED;
+	}
+	if (attr & TOP_YELLOW) {
+		return PAIR_YELLOW;
+	}
+	if (attr & TOP_GREEN) {
+		return PAIR_GREEN;
+	}
+	return attr & TOP_CYAN ? PAIR_CYAN : PAIR_NONE;
 }
 
 static void draw_cell(const struct top_grid *grid, unsigned x, unsigned y)
@@ -184,7 +197,8 @@ static void draw_cell(const struct top_grid *grid, unsigned x, unsigned y)
 	cchar_t c;
 
 	/* The last cell of the screen cannot move the cursor on: curses says ERR, and has drawn it. */
-	if (cell->c && setcchar(&c, text, attr_of(cell->attr), pair_of(cell->attr), NULL) == OK) {
+	if (cell->c &&
+		setcchar(&c, text, attr_of(cell->attr), (short)pair_of(cell->attr), NULL) == OK) {
 		(void)mvadd_wch((int)y, (int)x, &c);
 	}
 }

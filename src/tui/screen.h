@@ -13,8 +13,8 @@
 
 /* Whether standard input and output are a terminal on which one can move about. */
 bool top_screen_is_possible(void);
-/* @error ENOTTY the terminal is not known, or cannot do it */
-dr_nodiscard int top_screen_open(void);
+/* @param utf8 whether the terminal takes it. @error ENOTTY the terminal is not known, or cannot do it */
+dr_nodiscard int top_screen_open(bool utf8);
 /* Puts the terminal back as it was; may be called when it is not open. */
 void top_screen_close(void);
 

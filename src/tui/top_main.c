@@ -65,6 +65,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static bool has_utf8(void)
+{
+	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0; // NOLINT(concurrency-mt-unsafe)
+}
+
 static int run_once(const struct dr_reader_options *options, struct top_model *model)
 {
 	dr_cleanup(dr_buf_fini) struct dr_buf text = { 0 };
@@ -80,7 +85,7 @@ static int run_once(const struct dr_reader_options *options, struct top_model *m
 		look.is_connected = true;
 		look.n_bad = dr_reader_n_bad(reader);
 		top_model_take(model, &look);
-		top_frame_plain(model, strcmp(nl_langinfo(CODESET), "UTF-8") == 0, &text);
+		top_frame_plain(model, has_utf8(), &text);
 		r = dr_write_full(STDOUT_FILENO, text.data, text.len);
 		if (r < 0) {
 			dr_hsm_complain("standard output: %s", strerrordesc_np(-r));
@@ -108,7 +113,7 @@ static int run_screen(const struct dr_reader_options *options, struct top_model 
 		dr_hsm_complain("%s", strerrordesc_np(-r));
 		return EXIT_FAILURE;
 	}
-	r = top_screen_open();
+	r = top_screen_open(has_utf8());
 	if (r == 0) {
 		r = top_loop(source, model, signal_fd);
 		top_screen_close();

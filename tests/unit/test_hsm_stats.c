@@ -98,7 +98,7 @@ START_TEST(stats__prints_a_text_for_prometheus)
 
 	const char *text = dr_buf_cstr(&out);
 	static const char *const lines[] = {
-		"# TYPE drover_hsm_live_actions gauge\n"
+		"# TYPE drover_hsm_live_actions gauge\n",
 		"drover_hsm_live_actions{mdt=\"fs-MDT0000\",action=\"ARCHIVE\",status=\"STARTED\"} 5\n",
 		"{mdt=\"we\\\"i\\\\\\\\rd\\\\n\\\\xff\",action=\"N/A\",status=\"\xc3\xa4\"} 1\n",
 		"drover_hsm_oldest_age_seconds{mdt=\"fs-MDT0000\",action=\"ARCHIVE\",status=\"STARTED\"} 100\n",
