@@ -4,13 +4,15 @@
 -- ARGV[2]  and on: the events, JSON
 -- Returns {1, "ID ID ..."}, the ids of the new entries; or {0, ID}: the last entry is another, nothing was added.
 local last = '0-0'
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if not info.err then
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then
       last = info[i + 1]
     end
   end
+elseif not string.find(info.err, 'no such key', 1, true) then
+  return info
 end
 if last ~= ARGV[1] then
   return {0, last}

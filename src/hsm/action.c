@@ -100,8 +100,9 @@ static int next_word(const char **p, const char *end, struct word *ret)
 		}
 		const char *value = equals + 1;
 		const char *stop = value;
+		bool is_bracket = value < end && *value == '[';
 
-		if (value < end && *value == '[') {
+		if (is_bracket) {
 			value++;
 			stop = memchr(value, ']', (size_t)(end - value));
 			if (!stop) {
@@ -114,11 +115,11 @@ static int next_word(const char **p, const char *end, struct word *ret)
 			}
 			*p = stop;
 		}
-		if (name < equals && value <= stop && (stop > value || equals[1] == '[')) {
+		if (name < equals && (stop > value || is_bracket)) {
 			*ret = (struct word){
 				.name = { name, (size_t)(equals - name) },
 				.value = { value, (size_t)(stop - value) },
-				.is_bracket = equals + 1 < end && equals[1] == '[',
+				.is_bracket = is_bracket,
 			};
 			return 1;
 		}

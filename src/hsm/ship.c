@@ -31,7 +31,7 @@ struct changes {
 };
 
 struct ship {
-	struct dr_stream *stream;
+	struct dr_feed *feed;
 	const char *key, *mdt;
 	int64_t now_s;
 	struct dr_known *known;
@@ -218,7 +218,7 @@ static int ship_batch(struct ship *ship, const struct changes *changes, size_t f
 		events[n].len = change->json_len;
 		bytes += events[n++].len;
 	}
-	int r = dr_stream_add(ship->stream, ship->key, ship->known->last, events, n, ids);
+	int r = dr_feed_add(ship->feed, ship->key, ship->known->last, events, n, ids);
 
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = apply_change(ship, changes, &changes->v[first + i], ids[i]);
@@ -416,11 +416,11 @@ static int pass(struct ship *ship, const char *path)
 	return ship_all(ship);
 }
 
-int dr_ship_mdt(struct dr_stream *stream, const char *key, const char *mdt, const char *path,
+int dr_ship_mdt(struct dr_feed *feed, const char *key, const char *mdt, const char *path,
 	int64_t now_s, struct dr_known *known, struct dr_ship_counts *ret_counts)
 {
 	struct ship ship = {
-		.stream = stream,
+		.feed = feed,
 		.key = key,
 		.mdt = mdt,
 		.now_s = now_s,
@@ -434,7 +434,7 @@ int dr_ship_mdt(struct dr_stream *stream, const char *key, const char *mdt, cons
 	changes_init(&ship.news);
 	for (int i = 0; i < ATTEMPTS && r == -ESTALE; i++) {
 		/* Who else writes to the stream was there first: what it wrote is taken into account, and all is compared again. */
-		int64_t n = dr_stream_catch_up(stream, key, known);
+		int64_t n = dr_feed_catch_up(feed, key, known);
 
 		ret_counts->n_read += n > 0 ? (uint64_t)n : 0;
 		r = n < 0 ? (int)n : pass(&ship, path);

@@ -2,8 +2,8 @@
 #ifndef DR_HSM_SHIP_H
 #define DR_HSM_SHIP_H
 
+#include "hsm/feed.h"
 #include "hsm/known.h"
-#include "hsm/stream.h"
 
 /*
  * One MDT, one poll: what its actions file says against what its stream says, and the difference into the stream.
@@ -31,9 +31,9 @@ struct dr_ship_counts {
  * @param path     of the actions file; NULL: there is none, and all its actions are to be purged
  * @param now_s    seconds since 1970, for events
  * @param ret_counts filled also on an error, with what was shipped before it
- * @error those of dr_stream_add(); EAGAIN also: others kept writing to the stream. What was not shipped is found again by the next call
+ * @error those of dr_feed_add(); EAGAIN also: others kept writing to the stream. What was not shipped is found again by the next call
  */
-dr_nodiscard int dr_ship_mdt(struct dr_stream *stream, const char *key, const char *mdt,
+dr_nodiscard int dr_ship_mdt(struct dr_feed *feed, const char *key, const char *mdt,
 	const char *path, int64_t now_s, struct dr_known *known, struct dr_ship_counts *ret_counts);
 
 #endif

@@ -23,7 +23,7 @@ struct mdt {
 struct dr_shipper {
 	const struct dr_hsm_config *config;
 	struct dr_url url;
-	struct dr_stream *polling, *maintaining; /* one a thread */
+	struct dr_feed *polling, *maintaining; /* one a thread */
 	pthread_mutex_t
 		lock; /* guards what the MDTs say they have guarded, their list, and the two below */
 	struct mdt *mdts; /* sorted by name */
@@ -133,8 +133,8 @@ int dr_shipper_new(
 
 	shipper->config = config;
 	shipper->url = url;
-	shipper->polling = dr_stream_new(&shipper->url, beat, shipper);
-	shipper->maintaining = dr_stream_new(&shipper->url, NULL, NULL);
+	shipper->polling = dr_feed_new(&shipper->url, beat, shipper);
+	shipper->maintaining = dr_feed_new(&shipper->url, NULL, NULL);
 	(void)pthread_mutex_init(&shipper->lock, NULL);
 	shipper->saved_ns = dr_now_ns();
 	beat(shipper);
@@ -152,8 +152,8 @@ void dr_shipper_free(struct dr_shipper *shipper)
 		mdt_fini(&shipper->mdts[i]);
 	}
 	free(shipper->mdts);
-	dr_stream_free(shipper->polling);
-	dr_stream_free(shipper->maintaining);
+	dr_feed_free(shipper->polling);
+	dr_feed_free(shipper->maintaining);
 	dr_url_fini(&shipper->url);
 	(void)pthread_mutex_destroy(&shipper->lock);
 	free(shipper);
@@ -161,8 +161,8 @@ void dr_shipper_free(struct dr_shipper *shipper)
 
 void dr_shipper_cancel(struct dr_shipper *shipper)
 {
-	dr_stream_cancel(shipper->polling);
-	dr_stream_cancel(shipper->maintaining);
+	dr_feed_cancel(shipper->polling);
+	dr_feed_cancel(shipper->maintaining);
 }
 
 /* ---- polling ---- */
@@ -274,7 +274,7 @@ static int poll_mdt(struct dr_shipper *shipper, struct mdt *mdt, struct dr_poll 
 		dr_log_limited(LOG_SECONDS, DR_LOG_ERROR, "stream-unusable",
 			"stream=%s why=\"%s\" next=\"this MDT is passed over\"", mdt->key,
 			r == -EAGAIN ? "others keep writing to it" : "the key is no stream");
-		return dr_stream_is_connected(shipper->polling) ? 0 : r;
+		return dr_feed_is_connected(shipper->polling) ? 0 : r;
 	}
 	return r;
 }
@@ -411,11 +411,11 @@ static int64_t replay(struct dr_shipper *shipper, const char *key)
 	int64_t n_differ = 0;
 
 	dr_known_init(&fresh);
-	int64_t r = dr_stream_catch_up(shipper->maintaining, key, &fresh);
+	int64_t r = dr_feed_catch_up(shipper->maintaining, key, &fresh);
 
 	(void)pthread_mutex_lock(&shipper->lock);
 	if (r >= 0) {
-		r = dr_stream_catch_up(shipper->maintaining, key, &fresh);
+		r = dr_feed_catch_up(shipper->maintaining, key, &fresh);
 	}
 	struct mdt *mdt = mdt_of(shipper, key);
 
@@ -471,8 +471,8 @@ static int64_t trim(struct dr_shipper *shipper, const char *key)
 	if (keep.ms == 0) {
 		return 0;
 	}
-	int64_t n = dr_stream_trim(shipper->maintaining, key, keep,
-		shipper->config->trim_chunk_size, shipper->config->use_approximate_trimming);
+	int64_t n = dr_feed_trim(shipper->maintaining, key, keep, shipper->config->trim_chunk_size,
+		shipper->config->use_approximate_trimming);
 
 	if (n > 0) {
 		dr_log(DR_LOG_INFO, "stream-trimmed", "stream=%s entries=%" PRId64, key, n);

@@ -29,7 +29,7 @@ struct dr_poll {
 /*
  * Reads every file once and ships what changed. The cache is saved when enough did.
  * An MDT whose file cannot be read, or whose key is no stream, is logged and passed over.
- * @error those of dr_stream_add() that concern the server
+ * @error those of dr_feed_add() that concern the server
  */
 dr_nodiscard int dr_shipper_poll(struct dr_shipper *shipper, struct dr_poll *ret_poll);
 

@@ -88,6 +88,7 @@ START_TEST(action__says_why_a_line_is_no_action)
 		{ "lrh=[type=10680000 len=136 idx=1/1] action=ARCHIVE", ENODATA },
 		{ "idx=1/2 fid=[]", ENODATA },
 		{ "idx=1/2 fid=", ENODATA },
+		{ "*b=", ENOMSG },
 		{ "lrh=[type=10680000 len=136 idx=1/", EBADMSG },
 		{ "lrh=[type=10680000 len=136 idx=1/1] fid=[0x2000", EBADMSG },
 		{ "idx=1/2 fid=[\xff]", EILSEQ },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "hsm/stream.h"
+#include "hsm/feed.h"
 
 #include "base/log.h"
 #include "base/text.h"
@@ -16,7 +16,7 @@
 #define LOG_SECONDS 60
 #define MIN_TRIM 100 /* entries: a node of a stream, as servers come; fewer would remove none */
 
-struct dr_stream {
+struct dr_feed {
 	const struct dr_url *url;
 	void (*beat)(void *arg);
 	void *arg;
@@ -27,87 +27,87 @@ struct dr_stream {
 	struct dr_buf scratch;
 };
 
-struct dr_stream *dr_stream_new(const struct dr_url *url, void (*beat)(void *arg), void *arg)
+struct dr_feed *dr_feed_new(const struct dr_url *url, void (*beat)(void *arg), void *arg)
 {
-	struct dr_stream *stream = dr_xcalloc(1, sizeof(*stream));
+	struct dr_feed *feed = dr_xcalloc(1, sizeof(*feed));
 
-	stream->url = url;
-	stream->beat = beat;
-	stream->arg = arg;
-	(void)pthread_mutex_init(&stream->lock, NULL);
-	return stream;
+	feed->url = url;
+	feed->beat = beat;
+	feed->arg = arg;
+	(void)pthread_mutex_init(&feed->lock, NULL);
+	return feed;
 }
 
-static void disconnect(struct dr_stream *stream)
+static void disconnect(struct dr_feed *feed)
 {
-	(void)pthread_mutex_lock(&stream->lock);
-	redisContext *redis = stream->redis;
+	(void)pthread_mutex_lock(&feed->lock);
+	redisContext *redis = feed->redis;
 
-	stream->redis = NULL;
-	(void)pthread_mutex_unlock(&stream->lock);
+	feed->redis = NULL;
+	(void)pthread_mutex_unlock(&feed->lock);
 	if (redis) {
 		redisFree(redis);
 	}
-	stream->sha[0] = '\0';
+	feed->sha[0] = '\0';
 }
 
-void dr_stream_free(struct dr_stream *stream)
+void dr_feed_free(struct dr_feed *feed)
 {
-	if (!stream) {
+	if (!feed) {
 		return;
 	}
-	disconnect(stream);
-	dr_buf_fini(&stream->scratch);
-	(void)pthread_mutex_destroy(&stream->lock);
-	free(stream);
+	disconnect(feed);
+	dr_buf_fini(&feed->scratch);
+	(void)pthread_mutex_destroy(&feed->lock);
+	free(feed);
 }
 
-void dr_stream_cancel(struct dr_stream *stream)
+void dr_feed_cancel(struct dr_feed *feed)
 {
-	(void)pthread_mutex_lock(&stream->lock);
-	stream->is_cancelled = true;
-	if (stream->redis) {
-		(void)shutdown(stream->redis->fd, SHUT_RDWR);
+	(void)pthread_mutex_lock(&feed->lock);
+	feed->is_cancelled = true;
+	if (feed->redis) {
+		(void)shutdown(feed->redis->fd, SHUT_RDWR);
 	}
-	(void)pthread_mutex_unlock(&stream->lock);
+	(void)pthread_mutex_unlock(&feed->lock);
 }
 
-bool dr_stream_is_connected(const struct dr_stream *stream)
+bool dr_feed_is_connected(const struct dr_feed *feed)
 {
-	return stream->redis != NULL;
+	return feed->redis != NULL;
 }
 
-static bool is_cancelled(struct dr_stream *stream)
+static bool is_cancelled(struct dr_feed *feed)
 {
-	(void)pthread_mutex_lock(&stream->lock);
-	bool cancelled = stream->is_cancelled;
+	(void)pthread_mutex_lock(&feed->lock);
+	bool cancelled = feed->is_cancelled;
 
-	(void)pthread_mutex_unlock(&stream->lock);
+	(void)pthread_mutex_unlock(&feed->lock);
 	return cancelled;
 }
 
-static int ensure(struct dr_stream *stream)
+static int ensure(struct dr_feed *feed)
 {
 	redisContext *redis = NULL;
 
-	if (stream->beat) {
-		stream->beat(stream->arg);
+	if (feed->beat) {
+		feed->beat(feed->arg);
 	}
-	if (is_cancelled(stream)) {
+	if (is_cancelled(feed)) {
 		return -ECANCELED;
 	}
-	if (stream->redis) {
+	if (feed->redis) {
 		return 0;
 	}
-	int r = dr_connect(stream->url, CONNECT_MS, COMMAND_MS, &redis);
+	int r = dr_connect(feed->url, CONNECT_MS, COMMAND_MS, &redis);
 
 	if (r < 0) {
 		return r;
 	}
-	(void)pthread_mutex_lock(&stream->lock);
-	stream->redis = redis;
-	(void)pthread_mutex_unlock(&stream->lock);
-	char *where dr_cleanup(dr_freep) = dr_url_show(stream->url);
+	(void)pthread_mutex_lock(&feed->lock);
+	feed->redis = redis;
+	(void)pthread_mutex_unlock(&feed->lock);
+	char *where dr_cleanup(dr_freep) = dr_url_show(feed->url);
 
 	dr_log(DR_LOG_INFO, "connected", "server=%s", where);
 	return 0;
@@ -119,7 +119,7 @@ static bool has(const char *text, const char *word)
 }
 
 /* What an error reply means. Errors of a script's commands stand within its own. */
-static int reply_error(struct dr_stream *stream, const char *key, const char *text)
+static int reply_error(struct dr_feed *feed, const char *key, const char *text)
 {
 	struct dr_buf what = { 0 };
 
@@ -134,21 +134,22 @@ static int reply_error(struct dr_stream *stream, const char *key, const char *te
 		return -ENOSPC;
 	}
 	/* Another server, or the same one a little later, may do. */
-	disconnect(stream);
+	disconnect(feed);
 	if (has(text, "READONLY") || has(text, "MISCONF") || has(text, "NOREPLICAS")) {
 		return -EROFS;
 	}
-	if (has(text, "NOPERM") || has(text, "NOAUTH") || has(text, "ACL")) {
+	if (has(text, "NOPERM") || has(text, "NOAUTH") || has(text, "ACL") ||
+		has(text, "can't run this command") || has(text, "can't access")) {
 		return -EACCES;
 	}
 	return has(text, "LOADING") || has(text, "BUSY") ? -EAGAIN : -EPROTO;
 }
 
 /* Sends a command and waits for its answer, which is never an error. */
-static int ask(struct dr_stream *stream, const char *key, const struct dr_span *words, int n,
+static int ask(struct dr_feed *feed, const char *key, const struct dr_span *words, int n,
 	redisReply **ret_reply)
 {
-	int r = ensure(stream);
+	int r = ensure(feed);
 
 	if (r < 0) {
 		return r;
@@ -160,22 +161,22 @@ static int ask(struct dr_stream *stream, const char *key, const struct dr_span *
 		argv[i] = words[i].p;
 		lens[i] = words[i].len;
 	}
-	redisReply *reply = redisCommandArgv(stream->redis, n, argv, lens);
+	redisReply *reply = redisCommandArgv(feed->redis, n, argv, lens);
 
 	if (!reply) {
-		if (is_cancelled(stream)) {
+		if (is_cancelled(feed)) {
 			r = -ECANCELED;
 		} else {
-			dr_log(DR_LOG_WARNING, "server-lost", "why=\"%s\"", stream->redis->errstr);
+			dr_log(DR_LOG_WARNING, "server-lost", "why=\"%s\"", feed->redis->errstr);
 			r = -ENOTCONN;
 		}
-		disconnect(stream);
+		disconnect(feed);
 		return r;
 	}
 	if (reply->type == REDIS_REPLY_ERROR) {
 		r = has(reply->str, "NOSCRIPT")      ? -ENOEXEC
 		    : has(reply->str, "no such key") ? -ENOENT
-						     : reply_error(stream, key, reply->str);
+						     : reply_error(feed, key, reply->str);
 		freeReplyObject(reply);
 		return r;
 	}
@@ -186,12 +187,12 @@ static int ask(struct dr_stream *stream, const char *key, const struct dr_span *
 /* ---- reading ---- */
 
 /* The id of the last entry that a stream ever had, also when that is no longer in it; 0-0: there is no stream. */
-static int last_generated(struct dr_stream *stream, const char *key, struct dr_entry_id *ret_id)
+static int last_generated(struct dr_feed *feed, const char *key, struct dr_entry_id *ret_id)
 {
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	const struct dr_span words[] = { dr_span_of("XINFO"), dr_span_of("STREAM"),
 		dr_span_of(key) };
-	int r = ask(stream, key, words, 3, &reply);
+	int r = ask(feed, key, words, 3, &reply);
 
 	if (r == -ENOENT) {
 		*ret_id = (struct dr_entry_id){ 0 };
@@ -229,7 +230,7 @@ static struct dr_span data_of(const redisReply *entry)
 }
 
 static int apply_entry(
-	struct dr_stream *stream, const char *key, const redisReply *entry, struct dr_known *known)
+	struct dr_feed *feed, const char *key, const redisReply *entry, struct dr_known *known)
 {
 	struct dr_entry_id id = { 0 };
 	struct dr_event event = { 0 };
@@ -240,7 +241,7 @@ static int apply_entry(
 		return -EPROTO;
 	}
 	struct dr_span data = data_of(entry);
-	int r = data.p ? dr_event_decode(data.p, data.len, &stream->scratch, &event) : -ENODATA;
+	int r = data.p ? dr_event_decode(data.p, data.len, &feed->scratch, &event) : -ENODATA;
 
 	if (r < 0) {
 		dr_log_limited(LOG_SECONDS, DR_LOG_WARNING, "bad-entry",
@@ -252,7 +253,7 @@ static int apply_entry(
 	return dr_known_apply(known, id, r < 0 ? NULL : &event);
 }
 
-static int ask_range(struct dr_stream *stream, const char *key, const char *from, uint64_t count,
+static int ask_range(struct dr_feed *feed, const char *key, const char *from, uint64_t count,
 	redisReply **ret_reply)
 {
 	char number[24];
@@ -261,19 +262,19 @@ static int ask_range(struct dr_stream *stream, const char *key, const char *from
 	const struct dr_span words[] = { dr_span_of("XRANGE"), dr_span_of(key), dr_span_of(from),
 		dr_span_of("+"), dr_span_of("COUNT"), dr_span_of(number) };
 
-	return ask(stream, key, words, 6, ret_reply);
+	return ask(feed, key, words, 6, ret_reply);
 }
 
 /* A range of entries from an id on, with that one. */
 static int read_range(
-	struct dr_stream *stream, const char *key, struct dr_entry_id from, redisReply **ret_reply)
+	struct dr_feed *feed, const char *key, struct dr_entry_id from, redisReply **ret_reply)
 {
 	char text[DR_ENTRY_ID_SIZE];
-	int r = ask_range(stream, key, dr_entry_id_text(from, text), READ_ENTRIES, ret_reply);
+	int r = ask_range(feed, key, dr_entry_id_text(from, text), READ_ENTRIES, ret_reply);
 
 	if (r == 0 && (*ret_reply)->type != REDIS_REPLY_ARRAY) {
 		dr_reply_freep(ret_reply);
-		disconnect(stream);
+		disconnect(feed);
 		return -EPROTO;
 	}
 	return r;
@@ -297,11 +298,11 @@ static bool begins_with(const redisReply *range, struct dr_entry_id id)
  * may not be in the stream, and is forgotten.
  * *ret_range is what comes from known->last on; *ret_skip how many of that are known.
  */
-static int find_place(struct dr_stream *stream, const char *key, struct dr_entry_id last,
+static int find_place(struct dr_feed *feed, const char *key, struct dr_entry_id last,
 	struct dr_known *known, redisReply **ret_range, size_t *ret_skip)
 {
 	const struct dr_entry_id none = { 0 };
-	int r = read_range(stream, key, known->last, ret_range);
+	int r = read_range(feed, key, known->last, ret_range);
 
 	if (r < 0) {
 		return r;
@@ -318,26 +319,26 @@ static int find_place(struct dr_stream *stream, const char *key, struct dr_entry
 	dr_log(DR_LOG_INFO, "stream-replayed",
 		"stream=%s why=\"it does not hold the last entry that was known\"", key);
 	dr_known_clear(known);
-	return read_range(stream, key, none, ret_range);
+	return read_range(feed, key, none, ret_range);
 }
 
-int64_t dr_stream_catch_up(struct dr_stream *stream, const char *key, struct dr_known *known)
+int64_t dr_feed_catch_up(struct dr_feed *feed, const char *key, struct dr_known *known)
 {
 	redisReply *range dr_cleanup(dr_reply_freep) = NULL;
 	struct dr_entry_id last = { 0 };
 	size_t skip = 0;
 	int64_t n_applied = 0;
-	int r = last_generated(stream, key, &last);
+	int r = last_generated(feed, key, &last);
 
 	if (r < 0 || dr_entry_id_cmp(last, known->last) == 0) {
 		return r;
 	}
-	r = find_place(stream, key, last, known, &range, &skip);
+	r = find_place(feed, key, last, known, &range, &skip);
 	while (r == 0 && range->elements > skip) {
 		bool is_full = range->elements == READ_ENTRIES;
 
 		for (size_t i = skip; r == 0 && i < range->elements; i++) {
-			r = apply_entry(stream, key, range->element[i], known);
+			r = apply_entry(feed, key, range->element[i], known);
 			n_applied++;
 		}
 		if (r < 0 || !is_full) {
@@ -345,7 +346,7 @@ int64_t dr_stream_catch_up(struct dr_stream *stream, const char *key, struct dr_
 		}
 		dr_reply_freep(&range);
 		skip = 1;
-		r = read_range(stream, key, known->last, &range);
+		r = read_range(feed, key, known->last, &range);
 	}
 	/* Entries up to that one which are not there were trimmed or deleted: it was asked for before they were read. */
 	if (r == 0 && dr_entry_id_cmp(known->last, last) < 0) {
@@ -356,12 +357,12 @@ int64_t dr_stream_catch_up(struct dr_stream *stream, const char *key, struct dr_
 
 /* ---- writing ---- */
 
-static int load_script(struct dr_stream *stream, const char *key)
+static int load_script(struct dr_feed *feed, const char *key)
 {
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	const struct dr_span words[] = { dr_span_of("SCRIPT"), dr_span_of("LOAD"),
 		dr_span_of(dr_script_hsm_add.text) };
-	int r = ask(stream, key, words, 3, &reply);
+	int r = ask(feed, key, words, 3, &reply);
 
 	if (r < 0) {
 		return r;
@@ -369,7 +370,7 @@ static int load_script(struct dr_stream *stream, const char *key)
 	if (reply->type != REDIS_REPLY_STRING || reply->len != 40) {
 		return -EPROTO;
 	}
-	memcpy(stream->sha, reply->str, 41);
+	memcpy(feed->sha, reply->str, 41);
 	return 0;
 }
 
@@ -390,7 +391,7 @@ static int parse_ids(const char *text, size_t len, struct dr_entry_id *ret_ids, 
 	return 0;
 }
 
-int dr_stream_add(struct dr_stream *stream, const char *key, struct dr_entry_id last,
+int dr_feed_add(struct dr_feed *feed, const char *key, struct dr_entry_id last,
 	const struct dr_span *events, size_t n, struct dr_entry_id *ret_ids)
 {
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
@@ -405,10 +406,10 @@ int dr_stream_add(struct dr_stream *stream, const char *key, struct dr_entry_id 
 	words[4] = dr_span_of(dr_entry_id_text(last, text));
 	memcpy(words + 5, events, n * sizeof(*events));
 	for (int attempt = 0; attempt < 2 && r == -ENOEXEC; attempt++) {
-		r = stream->redis && stream->sha[0] && attempt == 0 ? 0 : load_script(stream, key);
+		r = feed->redis && feed->sha[0] && attempt == 0 ? 0 : load_script(feed, key);
 		if (r == 0) {
-			words[1] = dr_span_of(stream->sha);
-			r = ask(stream, key, words, (int)n + 5, &reply);
+			words[1] = dr_span_of(feed->sha);
+			r = ask(feed, key, words, (int)n + 5, &reply);
 		}
 	}
 	if (r < 0) {
@@ -424,13 +425,13 @@ int dr_stream_add(struct dr_stream *stream, const char *key, struct dr_entry_id 
 
 /* ---- trimming ---- */
 
-static int trim_once(struct dr_stream *stream, const char *key, const char *how, const char *id,
+static int trim_once(struct dr_feed *feed, const char *key, const char *how, const char *id,
 	const char *limit, int64_t *ret_n)
 {
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	const struct dr_span words[] = { dr_span_of("XTRIM"), dr_span_of(key), dr_span_of("MINID"),
 		dr_span_of(how), dr_span_of(id), dr_span_of("LIMIT"), dr_span_of(limit) };
-	int r = ask(stream, key, words, limit ? 7 : 5, &reply);
+	int r = ask(feed, key, words, limit ? 7 : 5, &reply);
 
 	if (r == 0) {
 		*ret_n = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
@@ -440,11 +441,11 @@ static int trim_once(struct dr_stream *stream, const char *key, const char *how,
 
 /* The id of the entry that is `chunk` behind the first; 0: there are no more than that. */
 static int chunk_end(
-	struct dr_stream *stream, const char *key, uint64_t chunk, struct dr_entry_id *ret_id)
+	struct dr_feed *feed, const char *key, uint64_t chunk, struct dr_entry_id *ret_id)
 {
 	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
 	size_t len = 0;
-	int r = ask_range(stream, key, "-", chunk + 1, &reply);
+	int r = ask_range(feed, key, "-", chunk + 1, &reply);
 
 	if (r < 0) {
 		return r;
@@ -459,24 +460,24 @@ static int chunk_end(
 }
 
 /* Exactly, and yet in chunks: each up to an entry that many further on. */
-static int trim_exactly(struct dr_stream *stream, const char *key, struct dr_entry_id keep,
+static int trim_exactly(struct dr_feed *feed, const char *key, struct dr_entry_id keep,
 	uint64_t chunk, int64_t *ret_n)
 {
 	char text[DR_ENTRY_ID_SIZE];
 	struct dr_entry_id end = { 0 };
-	int r = chunk_end(stream, key, chunk, &end);
+	int r = chunk_end(feed, key, chunk, &end);
 
 	if (r < 0) {
 		return r;
 	}
 	bool is_last = r == 0 || dr_entry_id_cmp(end, keep) >= 0;
 
-	r = trim_once(stream, key, "=", dr_entry_id_text(is_last ? keep : end, text), NULL, ret_n);
+	r = trim_once(feed, key, "=", dr_entry_id_text(is_last ? keep : end, text), NULL, ret_n);
 	return r < 0 ? r : !is_last;
 }
 
-int64_t dr_stream_trim(struct dr_stream *stream, const char *key, struct dr_entry_id keep,
-	uint64_t chunk, bool is_approximate)
+int64_t dr_feed_trim(struct dr_feed *feed, const char *key, struct dr_entry_id keep, uint64_t chunk,
+	bool is_approximate)
 {
 	char text[DR_ENTRY_ID_SIZE];
 	char limit[24];
@@ -488,10 +489,10 @@ int64_t dr_stream_trim(struct dr_stream *stream, const char *key, struct dr_entr
 	(void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)chunk);
 	while (r > 0) {
 		if (is_approximate) {
-			r = trim_once(stream, key, "~", dr_entry_id_text(keep, text), limit, &n);
+			r = trim_once(feed, key, "~", dr_entry_id_text(keep, text), limit, &n);
 			r = r < 0 ? r : n > 0;
 		} else {
-			r = trim_exactly(stream, key, keep, chunk, &n);
+			r = trim_exactly(feed, key, keep, chunk, &n);
 		}
 		total += r < 0 ? 0 : n;
 	}
