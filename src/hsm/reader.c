@@ -114,14 +114,14 @@ size_t dr_reader_n_foreign(const struct dr_reader *reader)
 	return reader->streams.n_foreign;
 }
 
-void dr_reader_seek(struct dr_reader *reader, const char *key, struct dr_entry_id after)
+void dr_reader_seek(struct dr_reader *reader, const char *stream, struct dr_entry_id after)
 {
-	if (!reader->is_started && dr_streams_is_key(&reader->streams, key, strlen(key))) {
-		struct dr_stream *stream = dr_streams_add(&reader->streams, key);
+	if (!reader->is_started && dr_streams_is_key(&reader->streams, stream, strlen(stream))) {
+		struct dr_stream *found = dr_streams_add(&reader->streams, stream);
 
 		/* As if a look had seen it: one that is not there, or ends before that, is told as a reset. */
-		stream->is_there = true;
-		stream->position = after;
+		found->is_there = true;
+		found->position = after;
 	}
 }
 

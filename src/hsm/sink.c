@@ -124,16 +124,16 @@ static void *on_string(const redisReadTask *task, char *text, size_t len)
 	struct dr_sink *sink = sink_of(task);
 	unsigned depth = depth_around(task);
 
-	if (task->type == REDIS_REPLY_ERROR && depth == 0) {
-		take_error(sink, text, len);
-	} else if (task->type != REDIS_REPLY_STRING) {
-		sink->is_odd = true;
-	} else if (depth == DEPTH_FIELDS) {
+	bool is_string = task->type == REDIS_REPLY_STRING;
+
+	if (is_string && depth == DEPTH_FIELDS) {
 		take_field(sink, task, text, len);
-	} else if (depth == DEPTH_ENTRY && task->idx == 0) {
+	} else if (is_string && depth == DEPTH_ENTRY && task->idx == 0) {
 		begin_entry(sink, text, len);
-	} else if (depth == DEPTH_STREAM && task->idx == 0) {
+	} else if (is_string && depth == DEPTH_STREAM && task->idx == 0) {
 		begin_stream(sink, text, len);
+	} else if (task->type == REDIS_REPLY_ERROR && depth == 0) {
+		take_error(sink, text, len);
 	} else {
 		sink->is_odd = true;
 	}

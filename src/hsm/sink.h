@@ -13,9 +13,8 @@
  *   [[key, [[id, [name, value, ...]], ...]], ...]    or nil: nothing came    or an error
  * Does no I/O.
  */
-#define DR_SINK_MAX_DATA (1u << 20) /* bytes; longer data is bad input, and not kept */
-#define DR_SINK_MAX_ARENA                                                                          \
-	(64u << 20) /* bytes; when it is so full, what follows is not taken: it is read again */
+#define DR_SINK_MAX_DATA (1u << 20)   /* bytes; longer data is bad input, and not kept */
+#define DR_SINK_MAX_ARENA (16u << 20) /* bytes; the entries behind are not taken, but read again */
 
 enum dr_sink_state {
 	DR_SINK_GOOD,

@@ -171,7 +171,7 @@ static int find_keys(struct dr_streams *streams, struct dr_wire *wire, struct ke
 		int r = dr_wire_put(wire, 6, argv, NULL);
 
 		r = r == 0 ? dr_wire_get(wire, (void **)&page) : r;
-		if (r < 0) {
+		if (r != 0) {
 			return r;
 		}
 		if (take_page(streams, page, keys, cursor, sizeof(cursor)) < 0) {

@@ -66,6 +66,7 @@ void tail_say(const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Only the main thread is there yet: NOLINTBEGIN(concurrency-mt-unsafe) */
 static error_t parse_number(struct argp_state *state, const char *name, const char *arg,
 	uint64_t min, uint64_t max, uint64_t *ret)
 {
@@ -156,6 +157,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return parse_key(key, arg, state);
 	}
 }
+
+/* NOLINTEND(concurrency-mt-unsafe) */
 
 static const struct argp argp = {
 	.options = argp_options,

@@ -153,25 +153,25 @@ static void put_path(
 	dr_buf_put_str(out, kind == DR_TAIL_NOT_FOUND ? " not found)" : "");
 }
 
-void dr_tail_put_text(struct dr_tail_line *line, const struct dr_reader_event *from,
+void dr_tail_put_text(struct dr_tail_line *line, const struct dr_reader_event *event,
 	enum dr_tail_path kind, const char *path, struct dr_buf *out)
 {
-	const struct dr_event *event = &from->event;
-	const char *color = line->has_color ? color_of(event->status) : "";
+	const struct dr_event *body = &event->event;
+	const char *color = line->has_color ? color_of(body->status) : "";
 	char id[DR_ENTRY_ID_SIZE];
 
-	put_time(line, event->timestamp, out);
+	put_time(line, body->timestamp, out);
 	dr_buf_put_str(out, " [");
-	dr_text_escape(out, event->mdt.p, event->mdt.len);
+	dr_text_escape(out, body->mdt.p, body->mdt.len);
 	dr_buf_put_str(out, "] ");
-	put_padded(out, event->action.p ? event->action : type_of(event));
+	put_padded(out, body->action.p ? body->action : type_of(body));
 	dr_buf_put_u8(out, ' ');
 	dr_buf_put_str(out, color);
-	put_padded(out, event->status);
+	put_padded(out, body->status);
 	dr_buf_put_str(out, *color ? PLAIN : "");
-	put_path(out, event->fid, kind, path);
+	put_path(out, body->fid, kind, path);
 	dr_buf_put_str(out, line->has_color ? " " DIM "(id: " : " (id: ");
-	dr_buf_put_str(out, dr_entry_id_text(from->id, id));
+	dr_buf_put_str(out, dr_entry_id_text(event->id, id));
 	dr_buf_put_str(out, line->has_color ? ")" PLAIN "\n" : ")\n");
 }
 

@@ -11,6 +11,8 @@ import threading
 from harness import BUILD, PATIENCE, until
 
 NOW = 1759396325
+# A build with a sanitizer: its programs take more memory, and others cannot use its library.
+SANITIZED = b'libasan' in subprocess.run(['ldd', BUILD / 'hsm-stream-tail'], stdout=subprocess.PIPE).stdout
 
 
 class Error(Exception):

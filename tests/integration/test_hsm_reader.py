@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The reader of HSM events on a real server: what comes, in which order, and what deaths, renewals and bad input do to it."""
 import json
-import os
 import random
 import signal
 import subprocess
@@ -10,8 +9,8 @@ import time
 
 import pytest
 
-from harness import PATIENCE, until
-from hsm import Error, Follower, Server, event, program
+from harness import PATIENCE
+from hsm import SANITIZED, Error, Follower, Server, event, program
 
 P = 'hsm:actions'
 A, B = f'{P}:fs-MDT0000', f'{P}:fs-MDT0001'
@@ -330,6 +329,7 @@ def test_many_streams_at_once(server):
         assert numbers(lines, k) == list(range(30))
 
 
+@pytest.mark.skipif(SANITIZED, reason='a sanitizer keeps what is freed')
 def test_memory_does_not_follow_the_stream(server):
     big = json.dumps(event(1, raw='x' * 500000))
     server.client.pipeline([('XADD', A, '*', 'data', big)] * 400)
@@ -338,5 +338,5 @@ def test_memory_does_not_follow_the_stream(server):
         with open(f'/proc/{reader.process.pid}/status') as f:
             peak = [int(x.split()[1]) for x in f if x.startswith('VmHWM')][0]
         assert reader.end() == 0 and reader.lines[-1] == end(400)
-    # 200 MB are in the stream; a sanitizer's own memory is far less than that.
-    assert peak < 150 * 1024, peak
+    # 200 MB are in the stream.
+    assert peak < 60 * 1024, peak
