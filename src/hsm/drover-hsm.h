@@ -38,7 +38,7 @@ enum drover_hsm_type {
 	DROVER_HSM_UPDATE = 2, /* its line changed */
 	DROVER_HSM_PURGED = 3, /* it is gone from the MDT's list */
 	DROVER_HSM_RESET =
-		4 /* the stream was deleted or began anew: forget all actions of that MDT. Only stream and mdt are set */
+		4 /* forget all actions of that MDT: the stream was deleted, began anew, or was trimmed while this reader was away. Only stream and mdt are set */
 };
 
 enum drover_hsm_from {

@@ -152,6 +152,20 @@ static void begin_stream(const struct dr_reader *reader, struct dr_stream *strea
 	}
 }
 
+/*
+ * Whether entries that were not read yet may have been trimmed while there was no connection: a PURGED among them would be missed for good.
+ */
+static bool is_trimmed_past(const struct dr_reader *reader, const struct dr_stream *stream)
+{
+	bool has_gap =
+		dr_entry_id_cmp(stream->position, stream->last) < 0 &&
+		(stream->length == 0 || dr_entry_id_cmp(stream->position, stream->first) < 0);
+
+	return has_gap && stream->is_there && !stream->is_fresh && reader->is_started &&
+	       !reader->is_looked && reader->from == DR_READER_FROM_BEGINNING &&
+	       (stream->position.ms || stream->position.seq);
+}
+
 /* Decides where to begin what a look found. @return how many streams there are */
 static size_t begin_streams(struct dr_reader *reader)
 {
@@ -164,6 +178,10 @@ static size_t begin_streams(struct dr_reader *reader)
 
 		if (!reader->is_started) {
 			stream->until = stream->last; /* also where somebody keeps a place */
+		}
+		if (is_trimmed_past(reader, stream)) {
+			stream->is_reset = true;
+			stream->is_fresh = true;
 		}
 		if (stream->is_fresh) {
 			begin_stream(reader, stream);
@@ -320,7 +338,7 @@ static int refused(struct dr_reader *reader)
 	}
 	dr_text_escape(&text, why, strlen(why));
 	dr_log_limited(LOG_SECONDS, DR_LOG_WARNING, "redis-refused",
-		"command=XREAD error=\"%s\" then=\"connects again\"", dr_buf_cstr(&text));
+		"command=XREAD error=\"%s\" next=\"connects again\"", dr_buf_cstr(&text));
 	return reader->sink.is_odd ? -EPROTO : dr_wire_error(why);
 }
 
@@ -441,7 +459,7 @@ static void bad(struct dr_reader *reader, const struct dr_stream *stream, struct
 	reader->n_bad++;
 	dr_text_escape(&key, stream->key, strlen(stream->key));
 	dr_log_limited(LOG_SECONDS, DR_LOG_WARNING, "hsm-bad-entry",
-		"stream=\"%s\" id=%s error=\"%s\" n=%llu then=\"skipped\"", dr_buf_cstr(&key),
+		"stream=\"%s\" id=%s error=\"%s\" n=%llu next=\"skipped\"", dr_buf_cstr(&key),
 		dr_entry_id_text(id, text), why, (unsigned long long)reader->n_bad);
 }
 

@@ -8,7 +8,8 @@
 /*
  * Reads the events of all streams PREFIX:MDT of a server, in the order of each stream, several streams in one call.
  * It finds the streams by itself (SCAN), new ones while it reads, connects again with growing delays, and goes on where it was.
- * A stream that is deleted or begins anew is told as a reset, so that what was known of its actions can be forgotten.
+ * A stream that is deleted or begins anew is told as a reset, so that what was known of its actions can be forgotten; so is one that was trimmed while a reader
+ * from the beginning had no connection, which is read again then.
  * Entries that are no events, and keys of that prefix that are no streams, are counted, logged once in a while, and skipped.
  * Memory: one batch of entries, whatever the streams hold.
  * Threads: one at a time, but dr_reader_stop() from any thread and from signal handlers.

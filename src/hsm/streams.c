@@ -266,7 +266,7 @@ static void take_foreign(struct dr_streams *streams, const char *key)
 	streams->n_foreign++;
 	dr_text_escape(&text, key, strlen(key));
 	dr_log_limited(FOREIGN_SECONDS, DR_LOG_WARNING, "hsm-foreign-key",
-		"key=\"%s\" error=\"is no stream\" then=\"passed over\"", dr_buf_cstr(&text));
+		"key=\"%s\" error=\"is no stream\" next=\"passed over\"", dr_buf_cstr(&text));
 }
 
 static int ask_infos(

@@ -100,7 +100,7 @@ static enum dr_tail_path find_path(
 
 	if (r < 0 && r != -ENOENT) {
 		dr_log_limited(PATH_LOG_SECONDS, DR_LOG_WARNING, "hsm-fid-path",
-			"fid=%.*s error=\"%s\" then=\"prints no path\"", (int)text.len, text.p,
+			"fid=%.*s error=\"%s\" next=\"prints no path\"", (int)text.len, text.p,
 			strerrordesc_np(-r));
 	}
 	return r < 0 ? DR_TAIL_NOT_FOUND : DR_TAIL_FOUND;
@@ -212,7 +212,7 @@ static void open_paths(struct tail *tail)
 
 		dr_text_escape(&text, mountpoint, strlen(mountpoint));
 		dr_log(DR_LOG_WARNING, "hsm-mountpoint",
-			"path=\"%s\" error=\"%s\" then=\"prints FIDs\"", dr_buf_cstr(&text),
+			"path=\"%s\" error=\"%s\" next=\"prints FIDs\"", dr_buf_cstr(&text),
 			r == -EOPNOTSUPP ? "no Lustre is mounted there" : strerrordesc_np(-r));
 	}
 }

@@ -67,7 +67,7 @@ static int broken(struct dr_wire *wire, const char *why)
 
 	dr_text_escape(&text, why, strlen(why));
 	dr_log_limited(LOG_SECONDS, DR_LOG_WARNING, "redis-lost",
-		"error=\"%s\" then=\"connects again\"", dr_buf_cstr(&text));
+		"error=\"%s\" next=\"connects again\"", dr_buf_cstr(&text));
 	dr_wire_close(wire);
 	return r;
 }

@@ -173,6 +173,28 @@ def test_a_stream_that_was_replaced_between_two_looks_is_told(server, ids):
         reader.until('the new one after it', lambda lines: lines[-1] != 'idle' or 7 in numbers(lines[lines.index(f'{A} fs-MDT0000 reset'):]))
 
 
+def test_a_stream_that_was_trimmed_while_there_was_no_connection_is_read_again(server):
+    """What was trimmed may have been a PURGED that this reader never saw."""
+    for i in range(5):
+        server.add(A, event(i))
+    with follow(server) as f:
+        f.n_lines(5)
+        f.process.send_signal(signal.SIGSTOP)
+        server.add(A, event(3, 'PURGED'))
+        last = server.add(A, event(7))
+        server('XTRIM', A, 'MINID', '=', last)
+        server('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        f.process.send_signal(signal.SIGCONT)
+        f.until('the reset and what is there', lambda lines: any(x.endswith('reset') for x in lines) and numbers(lines)[-1:] == [7])
+        # Nothing was trimmed past it: nothing is told.
+        n = len(of(f.lines))
+        server('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+        server.add(A, event(8))
+        f.until('the next', lambda lines: numbers(lines)[-1:] == [8])
+        assert len(of(f.lines)) == n + 1
+        assert sum(x.endswith('reset') for x in f.lines) == 1
+
+
 def test_a_server_that_lost_all_tells_resets(server):
     server.add(A, event(1))
     server.add(B, event(2))
