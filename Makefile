@@ -20,7 +20,7 @@ all: build/build.ninja
 	@$(NINJA) -C build
 
 programs: build/build.ninja
-	@$(NINJA) -C build bin/drover bin/droverd bin/drover-lab
+	@$(NINJA) -C build bin/drover bin/droverd bin/drover-lab bin/hsm-action-shipper bin/hsm-action-top bin/hsm-stream-tail bin/hsm-stream-stats
 
 build/build.ninja:
 	@$(MESON) setup build --prefix=$(PREFIX) --sysconfdir=$(SYSCONFDIR) $(SETUP_FLAGS)
@@ -41,6 +41,7 @@ bench: programs
 	@$(NINJA) -C build bench/bare
 	@$(PYTHON) bench/run.py build
 	@$(PYTHON) bench/failover.py build
+	@$(PYTHON) bench/hsm.py build
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz
@@ -60,7 +61,7 @@ format:
 	find src tests bench -name '*.[ch]' -exec clang-format -i {} +
 
 help:
-	@echo 'make            build/bin/drover, droverd, drover-lab'
+	@echo 'make            build/bin/drover, droverd, drover-lab, hsm-*'
 	@echo 'make test       all tests; the last line counts them'
 	@echo 'make chaos      ROUNDS=$(ROUNDS) of hosts that die, stop, and are cut off; SEED= repeats one'
 	@echo 'make check      sanitizers, lint, layers, a little fuzzing'
