@@ -215,8 +215,9 @@ static int read_mdt(struct dr_cur *cur, struct dr_known_mdt *mdt)
 	return cur->bad ? -EBADMSG : 0;
 }
 
-static int read_all(const uint8_t *bytes, size_t len, struct dr_known_mdt **ret_mdts, size_t *ret_n)
+int dr_known_decode(const void *data, size_t len, struct dr_known_mdt **ret_mdts, size_t *ret_n)
 {
+	const uint8_t *bytes = data;
 	const size_t magic_len = strlen(MAGIC);
 	struct dr_known_mdt *mdts = NULL;
 	size_t n = 0;
@@ -275,7 +276,7 @@ int dr_known_load(const char *path, struct dr_known_mdt **ret_mdts, size_t *ret_
 	if (bytes == MAP_FAILED) {
 		return -errno;
 	}
-	int r = read_all(bytes, len, ret_mdts, ret_n);
+	int r = dr_known_decode(bytes, len, ret_mdts, ret_n);
 
 	(void)munmap(bytes, len);
 	return r;

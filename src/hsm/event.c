@@ -93,7 +93,7 @@ static size_t most_bytes(const struct dr_event *event)
 		       event->action_key.len + event->cookie.len + event->raw.len +
 		       event->hash.len + event->source.len;
 
-	return texts * 6 + N_KEYS * KEY_BYTES;
+	return texts * 6 + (size_t)N_KEYS * KEY_BYTES;
 }
 
 void dr_event_encode(const struct dr_event *event, struct dr_buf *out)

@@ -91,5 +91,8 @@ dr_nodiscard int dr_known_save(const char *path, const struct dr_known_mdt *mdts
  * @error ENOENT no file; EBADMSG torn, or no such file; EPROTONOSUPPORT of another version; those of open and read
  */
 dr_nodiscard int dr_known_load(const char *path, struct dr_known_mdt **ret_mdts, size_t *ret_n);
+/* The same from memory. @error EBADMSG, EPROTONOSUPPORT, ENOMEM */
+dr_nodiscard int dr_known_decode(
+	const void *data, size_t len, struct dr_known_mdt **ret_mdts, size_t *ret_n);
 
 #endif
