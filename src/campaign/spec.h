@@ -10,7 +10,32 @@
  * What a campaign is: fixed at `drover start`, kept in its folder as campaign.json.
  * Paths are bytes; in JSON they are escaped by dr_text_escape().
  */
-enum dr_campaign_kind { DR_EVACUATE };
+enum dr_campaign_kind { DR_EVACUATE, DR_CLONE };
+
+/* The passes of a clone, in the order in which they run. */
+enum dr_pass { DR_PASS_COPY = 1, DR_PASS_DELETE = 2, DR_PASS_DIRTIMES = 4, DR_PASS_VERIFY = 8 };
+
+enum dr_clone_layout_kind { DR_LAYOUT_KEEP, DR_LAYOUT_DEFAULT, DR_LAYOUT_RULES };
+enum dr_clone_released { DR_CLONE_SKIP, DR_CLONE_STUB, DR_CLONE_COPY };
+
+/* What a clone copies, and how. Zeroed in other campaigns. */
+struct dr_spec_clone {
+	char *from, *to;                   /* absolute, symlinks resolved */
+	char *from_identity, *to_identity; /* dr_tree_identity() of both */
+	unsigned passes;                   /* DR_PASS_*; VERIFY stands alone */
+	uint64_t oldest_s, newest_s;       /* filters, see work/clone_filter.h; 0: none */
+	uint64_t min_size, max_size;       /* bytes; max 0: none */
+	char *uids, *gids, *projects;      /* range sets as text, "0-99,1000"; NULL: all */
+	uint64_t
+		n_exceptions; /* lines of the file `exceptions` in the campaign's folder; 0: there is none */
+	enum dr_clone_layout_kind layout; /* RULES: the file `layout` in the campaign's folder */
+	enum dr_clone_released released;
+	uint64_t max_delete; /* entries, or percent of those of the target; UINT64_MAX: no bound */
+	bool max_delete_is_percent;
+	bool checksum;
+	bool merge;    /* the target may hold what the source never had */
+	bool manifest; /* verify: SHA-256 of each file, into manifest.HOST files of the folder */
+};
 
 struct dr_path {
 	char *bytes; /* NUL-terminated; a path holds no NUL */
@@ -34,6 +59,7 @@ struct dr_spec {
 	size_t n_excludes;
 	struct dr_path *exclude_names; /* "a" or "a/b": these components at any depth */
 	size_t n_exclude_names;
+	struct dr_spec_clone clone;
 	bool dry_run;
 	bool external; /* its queue is in the site's own server (redis_url) */
 	uint64_t created_ms;
