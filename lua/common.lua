@@ -17,6 +17,9 @@ local LEFTFIDS = P .. 'leftfids' -- set: FIDs that are leftovers
 local DONEFIDS = P .. 'donefids' -- set: FIDs that were leftovers and were resolved in this round
 local ERRORS = P .. 'errors'     -- list: directories that could not be read in this round
 local RESIDUE = P .. 'residue'   -- list: what names a source without an object on it, as found in this round
+local LINKS = P .. 'links'       -- hash: inode of a file with several names -> the path of the one that is copied (clone)
+local HELD = P .. 'held'         -- list: 'files bytes chunk' that waits for the links stage (clone)
+local PARTS = P .. 'parts'       -- hash: key of a huge file -> parts that are not done; key:end -> the chunk that ends it (clone)
 local GROUP = 'w'
 local FREE = 'free'              -- the consumer that holds what was given back
 local function stream(kind) return P .. kind end             -- scan, move: the two queues
@@ -26,7 +29,7 @@ local function left(class) return P .. 'left:' .. class end  -- zset: number:fil
 
 -- All that a campaign has but META, and a new start of it.
 local function wipe()
-  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, NEWFIDS, ERRORS, RESIDUE, left('new'),
+  redis.call('UNLINK', LEDGER, OSTS, REASONS, LEFT, LEFTFIDS, DONEFIDS, NEWFIDS, ERRORS, RESIDUE, LINKS, HELD, PARTS, left('new'),
     left('busy'), left('changed'), left('refused'), left('no_space'), left('failed'))
   for _, kind in ipairs({ 'scan', 'move' }) do
     redis.call('UNLINK', stream(kind), progress(kind), returned(kind))

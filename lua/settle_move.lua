@@ -3,7 +3,8 @@
 -- bound of leftovers, number of OSTs, (ost, files, bytes, failures after the last success, any success)...,
 -- number of reasons, (reason, files)..., number of leftover chunks, (class, files, due in ms or -1, attempt, payload)...,
 -- number of leftover FIDs, FIDs..., number of FIDs resolved, FIDs..., number of FIDs that are gone, FIDs...,
--- attempt, again, number of chunks that the rest of the files is handed back in (only with last), (files, bytes, payload)...
+-- attempt, again, number of chunks that the rest of the files is handed back in (only with last), (files, bytes, payload)...,
+-- number of parts of huge files that are done, keys...
 -- Returns {1, state, drained (1: nothing is pending or in progress), OSTs set aside, 1: other movers are idle} or {0}: the
 -- claim is lost.
 open_gate()
@@ -75,6 +76,15 @@ if at == from and not (at == to and ARGV[7] == '0') then
   for i = a + 4, a + 1 + 3 * tonumber(ARGV[a + 3]), 3 do
     add_chunk(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[a + 1], ARGV[a + 2])
     ledger('in_progress', -tonumber(ARGV[i]))
+  end
+  local p = a + 4 + 3 * tonumber(ARGV[a + 3])
+  for i = p + 1, p + tonumber(ARGV[p]) do
+    -- The last part: whoever comes next ends the file.
+    if redis.call('HINCRBY', PARTS, ARGV[i], -1) == 0 then
+      add_chunk(1, 0, redis.call('HGET', PARTS, ARGV[i] .. ':end'), 0, 0)
+      ledger('discovered', 1)
+      redis.call('HDEL', PARTS, ARGV[i], ARGV[i] .. ':end')
+    end
   end
   if ARGV[7] == '1' then
     redis.call('XACK', stream('move'), GROUP, id)

@@ -2,7 +2,9 @@
 -- last (1: the job is done), progress, entries, directories, new (1: found files are only reported),
 -- candidates of the list: looked at, on the sources, gone, excluded, below the scan paths,
 -- number of files that appeared during the campaign, (FID, sources that it is on: "0,3")...,
--- number of things that name a source without an object on it, texts..., number of errors, errors..., number of chunks, (files, bytes, payload)..., frontiers...
+-- number of things that name a source without an object on it, texts..., number of errors, errors..., number of chunks, (files, bytes, payload)...,
+-- number of counts, (name, by)..., number of chunks held for the links of a clone, (files, bytes, payload)...,
+-- number of files in parts, (key, parts, the chunk that ends it)..., frontiers...
 -- Returns {1, scan jobs pending, files pending, hungry scanners, state} or {0}: the claim is lost.
 local who, id = ARGV[2], ARGV[3]
 if not stands('scan', id, who, ARGV[4]) then return { 0 } end
@@ -62,7 +64,21 @@ if seq > at_seq then
     end
     at = at + 3
   end
-  for i = at, #ARGV do add_frontier(ARGV[i]) end
+  for _ = 1, tonumber(ARGV[at]) do
+    ledger(ARGV[at + 1], tonumber(ARGV[at + 2]))
+    at = at + 2
+  end
+  at = at + 1
+  for _ = 1, tonumber(ARGV[at]) do
+    redis.call('RPUSH', HELD, ARGV[at + 1] .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 3])
+    at = at + 3
+  end
+  at = at + 1
+  for _ = 1, tonumber(ARGV[at]) do
+    redis.call('HSET', PARTS, ARGV[at + 1], ARGV[at + 2], ARGV[at + 1] .. ':end', ARGV[at + 3])
+    at = at + 3
+  end
+  for i = at + 1, #ARGV do add_frontier(ARGV[i]) end
   ledger('entries', tonumber(ARGV[8]))
   ledger('directories', tonumber(ARGV[9]))
   for i, name in ipairs({ 'listed', 'listed_on_sources', 'listed_gone', 'listed_excluded', 'listed_below_paths' }) do

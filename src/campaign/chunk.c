@@ -3,6 +3,7 @@
 
 #define CHUNK_VERSION 1
 #define FLAG_OUTCOMES 0x1u
+#define FLAG_KIND 0x2u /* a kind other than MOVE follows */
 
 #define TAG_DIR 0x1u /* the directory is another one */
 #define TAG_SEQ 0x2u /* the FID's seq is another one */
@@ -28,6 +29,25 @@ static void put_outcome(struct dr_buf *body, const struct dr_outcome *outcome)
 	for (uint32_t i = 0; i < outcome->n_osts; i++) {
 		dr_buf_put_varint(body, outcome->osts[i]);
 	}
+}
+
+static bool has_parts(enum dr_chunk_kind kind)
+{
+	return kind == DR_CHUNK_PART || kind == DR_CHUNK_END;
+}
+
+static void put_time(struct dr_buf *body, const struct timespec *time)
+{
+	dr_buf_put_varint(body, zigzag(time->tv_sec));
+	dr_buf_put_varint(body, (uint64_t)time->tv_nsec);
+}
+
+static void put_part(struct dr_buf *body, const struct dr_chunk_part *part)
+{
+	dr_buf_put_varint(body, part->offset);
+	dr_buf_put_varint(body, part->total);
+	put_time(body, &part->mtime);
+	put_time(body, &part->ctime);
 }
 
 void dr_chunk_add(struct dr_chunk_builder *builder, const struct dr_chunk_file *file)
@@ -71,6 +91,9 @@ void dr_chunk_add(struct dr_chunk_builder *builder, const struct dr_chunk_file *
 		dr_buf_put_u32(body, file->fid.ver);
 	}
 	dr_buf_put_varint(body, file->size);
+	if (has_parts(builder->kind)) {
+		put_part(body, &file->part);
+	}
 	if (builder->outcomes) {
 		put_outcome(body, &file->outcome);
 	}
@@ -82,7 +105,11 @@ void dr_chunk_add(struct dr_chunk_builder *builder, const struct dr_chunk_file *
 void dr_chunk_finish(struct dr_chunk_builder *builder, struct dr_buf *out)
 {
 	dr_buf_put_u8(out, CHUNK_VERSION);
-	dr_buf_put_u8(out, builder->outcomes ? FLAG_OUTCOMES : 0);
+	dr_buf_put_u8(out, (builder->outcomes ? FLAG_OUTCOMES : 0) |
+				   (builder->kind != DR_CHUNK_MOVE ? FLAG_KIND : 0));
+	if (builder->kind != DR_CHUNK_MOVE) {
+		dr_buf_put_u8(out, (uint8_t)builder->kind);
+	}
 	dr_buf_put_varint(out, builder->n_files);
 	dr_buf_put_varint(out, builder->bytes);
 	dr_buf_put(out, builder->body.data, builder->body.len);
@@ -131,6 +158,7 @@ struct decoder {
 	struct dr_buf names;
 	size_t dir_at, dir_len, name_at, name_len;
 	struct dr_fid fid;
+	enum dr_chunk_kind kind;
 	bool outcomes;
 };
 
@@ -154,6 +182,26 @@ static void decode_name(struct decoder *d)
 	dr_buf_put_u8(&d->names, 0);
 	d->name_at = at;
 	d->name_len = (size_t)shared + len;
+}
+
+static void get_time(struct dr_cur *cur, struct timespec *time)
+{
+	time->tv_sec = unzigzag(dr_cur_varint(cur));
+	uint64_t ns = dr_cur_varint(cur);
+
+	if (ns >= 1000000000u) {
+		cur->bad = true;
+		return;
+	}
+	time->tv_nsec = (long)ns;
+}
+
+static void get_part(struct dr_cur *cur, struct dr_chunk_part *part)
+{
+	part->offset = dr_cur_varint(cur);
+	part->total = dr_cur_varint(cur);
+	get_time(cur, &part->mtime);
+	get_time(cur, &part->ctime);
 }
 
 static void decode_file(struct decoder *d, struct dr_chunk_file *file, struct place *ret_at)
@@ -184,6 +232,9 @@ static void decode_file(struct decoder *d, struct dr_chunk_file *file, struct pl
 	d->fid.ver = tag & TAG_VER ? dr_cur_u32(&d->cur) : 0;
 	file->fid = d->fid;
 	file->size = dr_cur_varint(&d->cur);
+	if (has_parts(d->kind)) {
+		get_part(&d->cur, &file->part);
+	}
 	if (d->outcomes) {
 		get_outcome(&d->cur, &file->outcome);
 	}
@@ -197,15 +248,18 @@ int dr_chunk_decode(const void *bytes, size_t len, struct dr_chunk *ret_chunk)
 	struct decoder d = { .cur = dr_cur_of(bytes, len) };
 	struct dr_chunk chunk = { 0 };
 	uint8_t version = dr_cur_u8(&d.cur), flags = dr_cur_u8(&d.cur);
+	uint8_t kind = flags & FLAG_KIND ? dr_cur_u8(&d.cur) : DR_CHUNK_MOVE;
 	uint64_t n = dr_cur_varint(&d.cur);
 
 	chunk.bytes = dr_cur_varint(&d.cur);
 	/* A file takes five bytes at the least. */
-	if (d.cur.bad || version != CHUNK_VERSION || (flags & ~FLAG_OUTCOMES) ||
+	if (d.cur.bad || version != CHUNK_VERSION || (flags & ~(FLAG_OUTCOMES | FLAG_KIND)) ||
+		kind >= DR_N_CHUNK_KINDS || ((flags & FLAG_KIND) && kind == DR_CHUNK_MOVE) ||
 		n > DR_CHUNK_FILES_MAX || n * 5 > dr_cur_left(&d.cur)) {
 		return -EBADMSG;
 	}
 	d.outcomes = chunk.outcomes = flags & FLAG_OUTCOMES;
+	d.kind = chunk.kind = (enum dr_chunk_kind)kind;
 	chunk.n_files = (size_t)n;
 	chunk.files = dr_xcalloc(chunk.n_files ? chunk.n_files : 1, sizeof(*chunk.files));
 	struct place *at dr_cleanup(dr_freep) =

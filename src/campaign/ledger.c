@@ -13,19 +13,61 @@ static void put_fid(struct dr_buf *buf, const struct dr_fid *fid)
 	dr_buf_put_u32(buf, fid->ver);
 }
 
-void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder)
+static void add_chunk(struct dr_buf *chunks, struct dr_chunk_builder *builder)
 {
-	dr_buf_put_u64(&results->chunks, builder->n_files);
-	dr_buf_put_u64(&results->chunks, builder->bytes);
-	size_t at = results->chunks.len;
+	dr_buf_put_u64(chunks, builder->n_files);
+	dr_buf_put_u64(chunks, builder->bytes);
+	size_t at = chunks->len;
 
-	dr_buf_put_u64(&results->chunks, 0);
-	dr_chunk_finish(builder, &results->chunks);
-	uint64_t len = results->chunks.len - at - 8;
+	dr_buf_put_u64(chunks, 0);
+	dr_chunk_finish(builder, chunks);
+	uint64_t len = chunks->len - at - 8;
 
 	/* dr_buf is little endian, and so is every machine that Lustre's client runs on. */
-	memcpy(results->chunks.data + at, &len, sizeof(len));
+	memcpy(chunks->data + at, &len, sizeof(len));
+}
+
+void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder)
+{
+	add_chunk(&results->chunks, builder);
 	results->n_chunks++;
+}
+
+void dr_scan_results_add_held(struct dr_scan_results *results, struct dr_chunk_builder *builder)
+{
+	add_chunk(&results->held, builder);
+	results->n_held++;
+}
+
+/* What tells the parts of one version of a file from those of others. */
+static void put_part_key(struct dr_buf *key, const struct dr_chunk_file *file)
+{
+	dr_buf_put_u64(key, file->fid.seq);
+	dr_buf_put_u64(key, file->part.total);
+	dr_buf_put_u64(key, (uint64_t)file->part.ctime.tv_sec);
+	dr_buf_put_u64(key, (uint64_t)file->part.ctime.tv_nsec);
+}
+
+void dr_scan_results_add_parts(struct dr_scan_results *results, const struct dr_chunk_file *file,
+	uint64_t n, struct dr_chunk_builder *end)
+{
+	struct dr_buf bytes dr_cleanup(dr_buf_fini) = { 0 };
+
+	put_part_key(&bytes, file);
+	dr_buf_put_blob(&results->parts, bytes.data, bytes.len);
+	dr_buf_put_u64(&results->parts, n);
+	dr_buf_clear(&bytes);
+	dr_chunk_finish(end, &bytes);
+	dr_buf_put_blob(&results->parts, bytes.data, bytes.len);
+	results->n_parts++;
+}
+
+const char *dr_clone_count_name(enum dr_clone_count count)
+{
+	static const char *const names[] = { "dirs_made", "unchanged", "filtered", "corrected",
+		"deleted", "would_delete", "target_entries", "differences" };
+
+	return names[count];
 }
 
 void dr_scan_results_add_frontier(struct dr_scan_results *results, const void *bytes, size_t len)
@@ -72,6 +114,10 @@ static void results_clear(struct dr_scan_results *results)
 	dr_buf_clear(&results->residue);
 	results->n_residue = 0;
 	dr_buf_clear(&results->appeared);
+	dr_buf_clear(&results->held);
+	dr_buf_clear(&results->parts);
+	results->n_held = results->n_parts = 0;
+	memset(results->counts, 0, sizeof(results->counts));
 	results->n_chunks = results->n_frontiers = results->n_errors = results->n_appeared = 0;
 	results->entries = results->directories = 0;
 	results->listed = (struct dr_listed){ 0 };
@@ -84,6 +130,8 @@ void dr_scan_results_fini(struct dr_scan_results *results)
 	dr_buf_fini(&results->errors);
 	dr_buf_fini(&results->residue);
 	dr_buf_fini(&results->appeared);
+	dr_buf_fini(&results->held);
+	dr_buf_fini(&results->parts);
 	*results = (struct dr_scan_results){ 0 };
 }
 
@@ -113,17 +161,51 @@ static void put_appeared(struct dr_args *args, const struct dr_scan_results *res
 }
 
 /* Their number, then files, bytes and payload of each. */
-static void put_chunks(struct dr_args *args, const struct dr_scan_results *results)
+static void put_chunks(struct dr_args *args, const struct dr_buf *chunks, size_t n)
 {
-	struct dr_cur cur = dr_cur_of(results->chunks.data, results->chunks.len);
+	struct dr_cur cur = dr_cur_of(chunks->data, chunks->len);
 
-	dr_args_u64(args, results->n_chunks);
-	for (size_t i = 0; i < results->n_chunks; i++) {
+	dr_args_u64(args, n);
+	for (size_t i = 0; i < n; i++) {
 		dr_args_u64(args, dr_cur_u64(&cur));
 		dr_args_u64(args, dr_cur_u64(&cur));
 		uint64_t len = dr_cur_u64(&cur);
 
 		dr_args_bytes(args, dr_cur_bytes(&cur, (size_t)len), (size_t)len);
+	}
+}
+
+/* Their number, then key, number of parts and the chunk that ends it of each. */
+static void put_parts(struct dr_args *args, const struct dr_scan_results *results)
+{
+	struct dr_cur cur = dr_cur_of(results->parts.data, results->parts.len);
+
+	dr_args_u64(args, results->n_parts);
+	for (size_t i = 0; i < results->n_parts; i++) {
+		size_t len = 0;
+		const uint8_t *bytes = dr_cur_blob(&cur, &len);
+
+		dr_args_bytes(args, bytes, len);
+		dr_args_u64(args, dr_cur_u64(&cur));
+		bytes = dr_cur_blob(&cur, &len);
+		dr_args_bytes(args, bytes, len);
+	}
+}
+
+/* Their number, then name and amount of those that are not 0. */
+static void put_counts(struct dr_args *args, const uint64_t *counts)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < DR_N_CLONE_COUNTS; i++) {
+		n += counts[i] > 0;
+	}
+	dr_args_u64(args, n);
+	for (int i = 0; i < DR_N_CLONE_COUNTS; i++) {
+		if (counts[i] > 0) {
+			dr_args_str(args, dr_clone_count_name((enum dr_clone_count)i));
+			dr_args_u64(args, counts[i]);
+		}
 	}
 }
 
@@ -153,7 +235,10 @@ int dr_ledger_settle_scan(struct dr_store *store, struct dr_claim *claim, bool l
 	put_list(&args, &results->residue);
 	dr_args_u64(&args, results->n_errors);
 	put_list(&args, &results->errors);
-	put_chunks(&args, results);
+	put_chunks(&args, &results->chunks, results->n_chunks);
+	put_counts(&args, results->counts);
+	put_chunks(&args, &results->held, results->n_held);
+	put_parts(&args, results);
 	put_list(&args, &results->frontiers);
 	int r = dr_store_run(store, &dr_script_settle_scan, &args, true, &reply);
 
@@ -203,6 +288,8 @@ struct sums {
 	struct reason *reasons;
 	struct leftover left[DR_N_CLASSES];
 	struct dr_buf left_fids, done_fids, gone_fids; /* 16 bytes each */
+	struct dr_buf parts; /* keys of huge files of which a part is done, a blob each */
+	size_t n_parts;
 };
 
 /*
@@ -255,7 +342,7 @@ static void sum_reason(struct sums *sums, const struct dr_outcome *outcome)
 	reason->files++;
 }
 
-static void sum_leftover(struct sums *sums, const struct dr_claim *claim,
+static void sum_leftover(struct sums *sums, const struct dr_claim *claim, enum dr_chunk_kind kind,
 	const struct dr_chunk_file *file, const struct dr_outcome *outcome,
 	const struct dr_ledger_rules *rules)
 {
@@ -263,6 +350,7 @@ static void sum_leftover(struct sums *sums, const struct dr_claim *claim,
 	struct dr_chunk_file kept = *file;
 
 	left->class = outcome->class;
+	left->builder.kind = kind;
 	left->builder.outcomes = true;
 	left->delay_ms = UINT64_MAX;
 	left->attempt = claim->attempt;
@@ -287,9 +375,16 @@ static void sum_up(struct sums *sums, const struct dr_claim *claim, const struct
 			sums->bytes_moved += outcome->bytes;
 		}
 		sum_osts(sums, outcome);
+		if (chunk->kind == DR_CHUNK_PART && outcome->class == DR_SUCCEEDED) {
+			struct dr_buf key dr_cleanup(dr_buf_fini) = { 0 };
+
+			put_part_key(&key, &chunk->files[i]);
+			dr_buf_put_blob(&sums->parts, key.data, key.len);
+			sums->n_parts++;
+		}
 		if (dr_class_is_leftover(outcome->class)) {
 			sum_reason(sums, outcome);
-			sum_leftover(sums, claim, &chunk->files[i], outcome, rules);
+			sum_leftover(sums, claim, chunk->kind, &chunk->files[i], outcome, rules);
 		} else if (chunk->outcomes) {
 			put_fid(outcome->class == DR_GONE ? &sums->gone_fids : &sums->done_fids,
 				&chunk->files[i].fid);
@@ -385,6 +480,20 @@ static void sums_fini(struct sums *sums)
 	dr_buf_fini(&sums->left_fids);
 	dr_buf_fini(&sums->done_fids);
 	dr_buf_fini(&sums->gone_fids);
+	dr_buf_fini(&sums->parts);
+}
+
+static void put_parts_done(struct dr_args *args, const struct sums *sums)
+{
+	struct dr_cur cur = dr_cur_of(sums->parts.data, sums->parts.len);
+
+	dr_args_u64(args, sums->n_parts);
+	for (size_t i = 0; i < sums->n_parts; i++) {
+		size_t len = 0;
+		const uint8_t *key = dr_cur_blob(&cur, &len);
+
+		dr_args_bytes(args, key, len);
+	}
 }
 
 /* The files from `from` on, as new chunks of about the same number of files. */
@@ -392,7 +501,7 @@ static void put_rest(struct dr_args *args, const struct dr_claim *claim,
 	const struct dr_chunk *chunk, size_t from, unsigned parts, struct dr_scan_results *rest)
 {
 	struct dr_chunk_builder builder dr_cleanup(
-		dr_chunk_builder_fini) = { .outcomes = chunk->outcomes };
+		dr_chunk_builder_fini) = { .kind = chunk->kind, .outcomes = chunk->outcomes };
 	size_t n = chunk->n_files - from;
 
 	for (unsigned part = 0; part < parts; part++) {
@@ -407,7 +516,7 @@ static void put_rest(struct dr_args *args, const struct dr_claim *claim,
 	}
 	dr_args_u64(args, claim->attempt);
 	dr_args_str(args, claim->again ? "1" : "0");
-	put_chunks(args, rest);
+	put_chunks(args, &rest->chunks, rest->n_chunks);
 }
 
 int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim,
@@ -429,6 +538,7 @@ int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *claim,
 	dr_args_str(&args, to == chunk->n_files || parts > 0 ? "1" : "0");
 	put_sums(&args, &sums, &payloads, rules);
 	put_rest(&args, claim, chunk, to, parts, &rest);
+	put_parts_done(&args, &sums);
 	int r = dr_store_run(store, &dr_script_settle_move, &args, true, &reply);
 
 	sums_fini(&sums);
@@ -467,4 +577,29 @@ int dr_ledger_known(struct dr_store *store, const struct dr_fid *fids, size_t n,
 		flags[i] = dr_reply_int(reply, i) == 1;
 	}
 	return r;
+}
+
+int dr_ledger_elect(struct dr_store *store, const uint64_t *inos, const struct dr_path *paths,
+	size_t n, char **ret_elected)
+{
+	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
+	redisReply *reply dr_cleanup(dr_reply_freep) = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		dr_args_u64(&args, inos[i]);
+		dr_args_bytes(&args, paths[i].bytes, paths[i].len);
+	}
+	int r = dr_store_run(store, &dr_script_elect, &args, true, &reply);
+
+	if (r < 0) {
+		return r;
+	}
+	for (size_t i = 0; i < n; i++) {
+		size_t len = 0;
+		const char *path = dr_reply_str(reply, i, &len);
+		bool is_own = len == paths[i].len && memcmp(path, paths[i].bytes, len) == 0;
+
+		ret_elected[i] = is_own ? NULL : dr_xmemdup(path, len + 1);
+	}
+	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "campaign/chunk.h"
 #include "campaign/claim.h"
+#include "campaign/spec.h"
 
 /*
  * The books: what a worker found or moved is told to the queue in one step, with the jobs that follow
@@ -20,10 +21,31 @@ struct dr_listed {
 	uint64_t below_paths; /* left to the scan of the scan paths */
 };
 
+/* What a clone's scanner did and saw, added to the ledger's counts of these names. */
+enum dr_clone_count {
+	DR_CLONE_DIRS_MADE,
+	DR_CLONE_UNCHANGED,
+	DR_CLONE_FILTERED,
+	DR_CLONE_CORRECTED, /* directories whose attributes or times were set right */
+	DR_CLONE_DELETED,
+	DR_CLONE_WOULD_DELETE,   /* of the look before */
+	DR_CLONE_TARGET_ENTRIES, /* seen by that look */
+	DR_CLONE_DIFFERENCES,    /* of a verify pass */
+	DR_N_CLONE_COUNTS,
+};
+/* "dirs_made", as in the status. */
+const char *dr_clone_count_name(enum dr_clone_count count);
+
 /* What a scanner found since it settled last. Zeroed memory is nothing. */
 struct dr_scan_results {
 	struct dr_buf chunks; /* per chunk: u64 files, u64 bytes, u64 length, payload */
 	size_t n_chunks;
+	struct dr_buf held; /* chunks that wait for the links stage of a clone; as chunks */
+	size_t n_held;
+	struct dr_buf
+		parts; /* per huge file: blob its key, u64 number of parts, blob the chunk that ends it */
+	size_t n_parts;
+	uint64_t counts[DR_N_CLONE_COUNTS];
 	struct dr_buf frontiers; /* per job for others: u64 length, payload */
 	size_t n_frontiers;
 	struct dr_buf
@@ -48,6 +70,11 @@ struct dr_queue_state {
 };
 
 void dr_scan_results_add_chunk(struct dr_scan_results *results, struct dr_chunk_builder *builder);
+/* The same for a chunk that waits. */
+void dr_scan_results_add_held(struct dr_scan_results *results, struct dr_chunk_builder *builder);
+/* A huge file in n parts, which the chunk `end` (of one file, kind END) is queued after. */
+void dr_scan_results_add_parts(struct dr_scan_results *results, const struct dr_chunk_file *file,
+	uint64_t n, struct dr_chunk_builder *end);
 void dr_scan_results_add_frontier(struct dr_scan_results *results, const void *bytes, size_t len);
 void dr_scan_results_add_error(struct dr_scan_results *results, const char *text);
 void dr_scan_results_add_residue(struct dr_scan_results *results, const char *text);
@@ -86,5 +113,12 @@ dr_nodiscard int dr_ledger_settle_move(struct dr_store *store, struct dr_claim *
 /* Which of the FIDs (16 bytes each) are leftovers, or were until this round: flags[i] becomes 0 or 1. */
 dr_nodiscard int dr_ledger_known(
 	struct dr_store *store, const struct dr_fid *fids, size_t n, uint8_t *flags);
+
+/*
+ * Which name of each file with several names is copied, in a clone; the others become links to it. The first that asks for an inode gets it.
+ * ret_elected[i] (malloc'ed) is that name's path, and NULL where it is paths[i].
+ */
+dr_nodiscard int dr_ledger_elect(struct dr_store *store, const uint64_t *inos,
+	const struct dr_path *paths, size_t n, char **ret_elected);
 
 #endif

@@ -9,6 +9,7 @@ extern struct dr_script dr_script_advance;
 extern struct dr_script dr_script_beat;
 extern struct dr_script dr_script_claim;
 extern struct dr_script dr_script_closing;
+extern struct dr_script dr_script_elect;
 extern struct dr_script dr_script_engine;
 extern struct dr_script dr_script_forget;
 extern struct dr_script dr_script_giveback;
@@ -29,6 +30,7 @@ extern struct dr_script dr_script_settle_move;
 extern struct dr_script dr_script_settle_scan;
 extern struct dr_script dr_script_snapshot;
 extern struct dr_script dr_script_spec;
+extern struct dr_script dr_script_stage;
 extern struct dr_script dr_script_state;
 
 #endif
