@@ -350,18 +350,16 @@ int dr_shipper_poll(struct dr_shipper *shipper, struct dr_poll *ret_poll)
 
 int dr_shipper_save(struct dr_shipper *shipper, unsigned wait_ms)
 {
-	struct timespec until;
+	uint64_t until_ns = dr_now_ns() + (uint64_t)wait_ms * 1000000;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-	until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	int r = pthread_mutex_clocklock(&shipper->lock, CLOCK_MONOTONIC, &until);
-
-	if (r != 0) {
-		return -r;
+	while (pthread_mutex_trylock(&shipper->lock) != 0) {
+		if (dr_now_ns() >= until_ns) {
+			return -ETIMEDOUT;
+		}
+		dr_sleep_ms(5);
 	}
-	r = shipper->n_unsaved ? save_locked(shipper) : 0;
+	int r = shipper->n_unsaved ? save_locked(shipper) : 0;
+
 	(void)pthread_mutex_unlock(&shipper->lock);
 	return r;
 }

@@ -84,6 +84,7 @@ struct daemon {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
 	bool stop;
+	unsigned n_running;  /* threads */
 	bool poll_now;       /* maintenance wants a poll */
 	uint64_t n_polls;    /* that succeeded */
 	struct dr_poll last; /* of them the last */
@@ -112,6 +113,14 @@ static void wait_ms(struct daemon *daemon, uint64_t ms)
 }
 
 /* ---- the threads ---- */
+
+/* A thread's last step. It has the lock, and gives it back. */
+static void leave(struct daemon *daemon)
+{
+	daemon->n_running--;
+	(void)pthread_cond_broadcast(&daemon->changed);
+	(void)pthread_mutex_unlock(&daemon->lock);
+}
 
 /* Polls at the interval; after a failure sooner, with delays that grow. */
 static void *poll_thread(void *arg)
@@ -145,7 +154,7 @@ static void *poll_thread(void *arg)
 			wait_ms(daemon, (end_ns - dr_now_ns()) / 1000000 + 1);
 		}
 	}
-	(void)pthread_mutex_unlock(&daemon->lock);
+	leave(daemon);
 	return NULL;
 }
 
@@ -201,7 +210,7 @@ static void *maintain_thread(void *arg)
 								 : interval_ms;
 		due_ns = dr_now_ns() + ms * 1000000;
 	}
-	(void)pthread_mutex_unlock(&daemon->lock);
+	leave(daemon);
 	return NULL;
 }
 
@@ -216,6 +225,7 @@ static int start(struct daemon *daemon, char **ret_message)
 	}
 	daemon->stop = false;
 	daemon->n_polls = 0;
+	daemon->n_running = 2;
 	r = -pthread_create(&daemon->poller, NULL, poll_thread, daemon);
 	if (r == 0) {
 		(void)pthread_setname_np(daemon->poller, "poll");
@@ -229,15 +239,19 @@ static int start(struct daemon *daemon, char **ret_message)
 	return 0;
 }
 
-static bool join_within(pthread_t thread, unsigned ms)
+/* Whether both threads have nothing left to do but to end. */
+static bool await_threads(struct daemon *daemon)
 {
-	struct timespec until;
+	uint64_t until_ns = dr_now_ns() + LEAVE_MS * UINT64_C(1000000);
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)ms * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+	(void)pthread_mutex_lock(&daemon->lock);
+	while (daemon->n_running > 0 && dr_now_ns() < until_ns) {
+		wait_ms(daemon, (until_ns - dr_now_ns()) / 1000000 + 1);
+	}
+	bool ended = daemon->n_running == 0;
+
+	(void)pthread_mutex_unlock(&daemon->lock);
+	return ended;
 }
 
 /* Ends both threads and saves. @return false: one of them did not end in time, and still uses what is there */
@@ -248,9 +262,12 @@ static bool end(struct daemon *daemon)
 	(void)pthread_cond_broadcast(&daemon->changed);
 	(void)pthread_mutex_unlock(&daemon->lock);
 	dr_shipper_cancel(daemon->shipper);
-	bool ended = join_within(daemon->poller, LEAVE_MS);
+	bool ended = await_threads(daemon);
 
-	ended = join_within(daemon->maintainer, ended ? LEAVE_MS : 1) && ended;
+	if (ended) {
+		(void)pthread_join(daemon->poller, NULL);
+		(void)pthread_join(daemon->maintainer, NULL);
+	}
 	int r = dr_shipper_save(daemon->shipper, 100);
 
 	if (r < 0) {
