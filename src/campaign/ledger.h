@@ -23,14 +23,14 @@ struct dr_listed {
 
 /* What a clone's scanner did and saw, added to the ledger's counts of these names. */
 enum dr_clone_count {
-	DR_CLONE_DIRS_MADE,
-	DR_CLONE_UNCHANGED,
-	DR_CLONE_FILTERED,
-	DR_CLONE_CORRECTED, /* directories whose attributes or times were set right */
-	DR_CLONE_DELETED,
-	DR_CLONE_WOULD_DELETE,   /* of the look before */
-	DR_CLONE_TARGET_ENTRIES, /* seen by that look */
-	DR_CLONE_DIFFERENCES,    /* of a verify pass */
+	DR_CLONED_DIRS_MADE,
+	DR_CLONED_UNCHANGED,
+	DR_CLONED_FILTERED,
+	DR_CLONED_CORRECTED, /* directories whose attributes or times were set right */
+	DR_CLONED_DELETED,
+	DR_CLONED_WOULD_DELETE,   /* of the look before */
+	DR_CLONED_TARGET_ENTRIES, /* seen by that look */
+	DR_CLONED_DIFFERENCES,    /* of a verify pass */
 	DR_N_CLONE_COUNTS,
 };
 /* "dirs_made", as in the status. */

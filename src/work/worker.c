@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "campaign/control.h"
+#include "work/clone_work.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -69,6 +70,24 @@ static void idle(struct dr_worker *worker, enum dr_claim_none why, unsigned *ms)
 	}
 }
 
+/*
+ * Does the job. Those of evacuations end their claims themselves, and leave the memory to us; a clone's mover hands both on.
+ */
+static int do_job(struct dr_worker *worker, struct dr_claim *claim)
+{
+	bool scans = worker->job == DR_JOB_SCAN;
+
+	if (worker->work->clone && !scans) {
+		return dr_clone_move_job(worker, claim);
+	}
+	int r = worker->work->clone ? dr_clone_scan_job(worker, claim)
+		: scans             ? dr_scan_job(worker, claim)
+				    : dr_move_job(worker, claim);
+
+	free(claim);
+	return r;
+}
+
 static void *worker_main(void *arg)
 {
 	struct dr_worker *worker = arg;
@@ -84,10 +103,10 @@ static void *worker_main(void *arg)
 		(void)setpriority(PRIO_PROCESS, (id_t)gettid(), SCAN_NICE);
 	}
 	while (!atomic_load(&work->stopping) && r != -ECANCELED) {
-		struct dr_claim claim;
 		enum dr_claim_none none = DR_NONE_EMPTY;
 
-		if (!atomic_load(&work->running)) {
+		if (!atomic_load(&work->running) ||
+			(work->clone && !dr_clone_roots_hold(work->clone))) {
 			idle(worker, DR_NONE_PAUSED, &ms);
 			continue;
 		}
@@ -96,15 +115,19 @@ static void *worker_main(void *arg)
 		dr_link_epoch(work->config.link, epoch);
 		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%s", work->config.process,
 			worker->name, epoch);
+		struct dr_claim *claim = dr_xcalloc(1, sizeof(*claim));
+
 		r = dr_claim_take(worker->store, &work->claims, worker->job,
-			work->config.options->max_pending_migrations, worker->who, &claim,
+			work->config.options->max_pending_migrations, worker->who, claim,
 			&worker->aside, &none);
+		if (r <= 0) {
+			free(claim);
+		}
 		if (r == 0) {
 			idle(worker, none, &ms);
 		} else if (r > 0) {
 			ms = 0;
-			r = worker->job == DR_JOB_SCAN ? dr_scan_job(worker, &claim)
-						       : dr_move_job(worker, &claim);
+			r = do_job(worker, claim);
 			dr_worker_show(worker, NULL, 0, NULL, 0);
 			if (r == -EBADMSG) {
 				/* Whoever takes it cannot read it either: a person must know. */
@@ -157,7 +180,15 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 	int n_delays = dr_options_parse_delays(options->retry_delays, work->rules.retry_delays_s);
 	work->rules.n_retry_delays = n_delays > 0 ? (unsigned)n_delays : 0;
 	work->rules.max_leftovers = options->max_leftovers;
-	if (dr_options_command(options) && !config->dry_run) {
+	if (config->spec->kind == DR_CLONE) {
+		/* What changed while it was copied is for the next pass. */
+		work->rules.n_retry_delays = 0;
+		r = dr_clone_work_new(config, &work->clone);
+		if (r == 0) {
+			r = dr_clone_sync_new(work, work->clone->to->fd, &work->clone->sync);
+		}
+	}
+	if (!work->clone && dr_options_command(options) && !config->dry_run) {
 		char *message dr_cleanup(dr_freep) = NULL;
 
 		r = dr_mover_init(&work->mover, dr_options_command(options),
@@ -179,7 +210,7 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 		abort();
 	}
 	memset(work->workers, 0, work->n_workers * sizeof(*work->workers));
-	bool parallel = config->fs->ops->parallel && options->copy_threads > 0;
+	bool parallel = !work->clone && config->fs->ops->parallel && options->copy_threads > 0;
 
 	work->buffer_bytes = parallel ? DR_COPY_PARALLEL_BYTES : DR_COPY_BUFFER_BYTES;
 	if (parallel) {
@@ -215,6 +246,10 @@ void dr_work_stop(struct dr_work *work)
 			work->workers[i].started = false;
 		}
 	}
+	if (work->clone) {
+		dr_clone_sync_free(work->clone->sync);
+		work->clone->sync = NULL;
+	}
 }
 
 uint64_t dr_work_stop_ns(const struct dr_work *work)
@@ -239,6 +274,7 @@ void dr_work_free(struct dr_work *work)
 		(void)pthread_mutex_destroy(&worker->lock);
 	}
 	free(work->workers);
+	dr_clone_work_free(work->clone);
 	dr_copy_pool_free(work->pool);
 	dr_targets_free(work->targets);
 	dr_mover_fini(&work->mover);

@@ -26,7 +26,8 @@ struct dr_work {
 		*pool; /* NULL where the file system takes one thread a file, or none is wanted */
 	size_t buffer_bytes; /* of each copying thread */
 	struct dr_ledger_rules rules;
-	struct dr_mover mover; /* of mover = lfs; else zero */
+	struct dr_mover mover;       /* of mover = lfs; else zero */
+	struct dr_clone_work *clone; /* of a clone; else NULL */
 	_Atomic bool stopping;
 	_Atomic bool running; /* not paused, not over, as far as this process knows */
 	_Atomic unsigned idle_scanners,

@@ -1,0 +1,657 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "fs/local.h"
+#include "work/clone_prune.h"
+#include "work/clone_verify.h"
+#include "work/clone_work.h"
+#include "work/filter.h"
+#include "work/scan_job.h"
+
+#include <fcntl.h>
+
+/*
+ * The scanner of a clone. What it does in a directory depends on the stage:
+ *   copy      reads the source's from the position in hand; makes the target's directories; what differs goes into chunks, names of files with several go
+ *             into chunks that are copied or held for the links stage
+ *   look, delete  both directories as a whole: what the target has and the source has not
+ *   dirtimes  the times of the target's directory
+ *   verify    the two directories' attributes; files go into chunks, what only the target has is told
+ */
+
+#define LINKS_AT_ONCE 500 /* names in one election */
+#define PART_MOST 65536   /* of a file */
+
+/* A name of a file with several, before it is known which of them is copied. */
+struct name {
+	struct dr_path path; /* bytes owned */
+	size_t name;         /* offset of the last component */
+	struct dr_chunk_file file;
+	bool is_same; /* the target's entry agrees */
+};
+
+struct walk {
+	struct dr_scan job;
+	struct dr_clone_work *clone;
+	struct dr_cloner cloner;
+	enum dr_stage stage;
+	struct dr_filter_dir filter;
+	int from_fd, to_fd; /* of the directory in hand */
+	bool is_fresh;      /* the target's is empty */
+	bool may_except;    /* the exceptions must be asked */
+	struct dr_chunk_builder builder, held;
+	struct name *names;
+	size_t n_names;
+	struct dr_buf deleted; /* lines for the log */
+};
+
+static struct walk *walk_of(struct dr_scan *job)
+{
+	return dr_container_of(job, struct walk, job);
+}
+
+static void count(struct walk *walk, enum dr_clone_count which, uint64_t by)
+{
+	walk->job.results.counts[which] += by;
+}
+
+static bool leaves_out(struct walk *walk, const char *name, size_t len)
+{
+	if (dr_filter_entry(&walk->filter, name, len)) {
+		return true;
+	}
+	if (!walk->clone->filter.exceptions) {
+		return false;
+	}
+	dr_scan_child(&walk->job, name, len);
+	return dr_clone_is_excepted(walk->clone->filter.exceptions,
+		(const char *)walk->job.path.data, walk->job.path.len);
+}
+
+static void push_child(struct walk *walk, const char *name, size_t len)
+{
+	dr_scan_child(&walk->job, name, len);
+	dr_frontier_push(&walk->job.frontier, walk->job.path.data, walk->job.path.len, 0);
+}
+
+static void name_error(struct walk *walk, const char *name, int error)
+{
+	dr_scan_child(&walk->job, name, strlen(name));
+	dr_scan_error(&walk->job, walk->job.path.data, walk->job.path.len, error);
+}
+
+/* ---- chunks ---- */
+
+static void finish(struct walk *walk, struct dr_chunk_builder *builder, bool is_held)
+{
+	if (builder->n_files == 0) {
+		return;
+	}
+	dr_count(&walk->job.worker->counters, DR_COUNT_FOUND, builder->n_files);
+	if (is_held) {
+		dr_scan_results_add_held(&walk->job.results, builder);
+	} else {
+		dr_scan_results_add_chunk(&walk->job.results, builder);
+	}
+}
+
+static void add(
+	struct walk *walk, struct dr_chunk_builder *builder, const struct dr_chunk_file *file)
+{
+	const struct dr_options *options = walk->job.worker->work->config.options;
+
+	dr_chunk_add(builder, file);
+	if (builder->n_files >= options->scan_batch_size ||
+		builder->bytes >= options->chunk_bytes) {
+		finish(walk, builder, builder == &walk->held);
+	}
+}
+
+/* One election for all names gathered: the elected are copied, the others wait. */
+static int elect(struct walk *walk)
+{
+	size_t n = walk->n_names;
+
+	if (n == 0) {
+		return 0;
+	}
+	uint64_t *inos dr_cleanup(dr_freep) = dr_xcalloc(n, sizeof(*inos));
+	struct dr_path *paths dr_cleanup(dr_freep) = dr_xcalloc(n, sizeof(*paths));
+	char **elected dr_cleanup(dr_freep) = dr_xcalloc(n, sizeof(*elected));
+
+	for (size_t i = 0; i < n; i++) {
+		inos[i] = walk->names[i].file.fid.seq;
+		paths[i] = walk->names[i].path;
+	}
+	int r = dr_ledger_elect(walk->job.worker->store, inos, paths, n, elected);
+
+	for (size_t i = 0; i < n; i++) {
+		struct name *name = &walk->names[i];
+
+		name->file.dir = name->path.bytes;
+		name->file.name = name->path.bytes + name->name;
+		if (r == 0 && elected[i]) {
+			add(walk, &walk->held, &name->file);
+		} else if (r == 0 && name->is_same) {
+			count(walk, DR_CLONED_UNCHANGED, 1);
+		} else if (r == 0) {
+			add(walk, &walk->builder, &name->file);
+		}
+		free(elected[i]);
+		free(name->path.bytes);
+	}
+	walk->n_names = 0;
+	return r;
+}
+
+static int gather(struct walk *walk, const struct dr_chunk_file *file, bool is_same)
+{
+	struct name *name = &walk->names[walk->n_names++];
+
+	dr_scan_child(&walk->job, file->name, file->name_len);
+	*name = (struct name){
+		.path = { .bytes = dr_xstrdup(dr_buf_cstr(&walk->job.path)),
+			.len = walk->job.path.len },
+		.name = walk->job.path.len - file->name_len,
+		.file = *file,
+		.is_same = is_same,
+	};
+	return walk->n_names == LINKS_AT_ONCE ? elect(walk) : 0;
+}
+
+static int flush(struct dr_scan *job)
+{
+	struct walk *walk = walk_of(job);
+	int r = elect(walk);
+
+	finish(walk, &walk->builder, false);
+	finish(walk, &walk->held, true);
+	return r;
+}
+
+/* Each part is a job of its own; the last of them to be done queues the one that ends the file. */
+static void add_parts(struct walk *walk, struct dr_chunk_file *file, const struct dr_meta *meta)
+{
+	const uint64_t part = walk->job.worker->work->config.options->chunk_bytes;
+	struct dr_chunk_builder one dr_cleanup(dr_chunk_builder_fini) = { .kind = DR_CHUNK_END };
+	uint64_t size = file->size;
+	uint64_t step = size / PART_MOST > part ? size / PART_MOST + 1 : part;
+	uint64_t n = 0;
+
+	step = (step + 0xfffff) & ~UINT64_C(0xfffff);
+	file->part =
+		(struct dr_chunk_part){ .total = size, .mtime = meta->mtime, .ctime = meta->ctime };
+	file->size = 0;
+	dr_chunk_add(&one, file);
+	for (uint64_t at = 0; at < size; at += step) {
+		n++;
+	}
+	dr_scan_results_add_parts(&walk->job.results, file, n, &one);
+	one.kind = DR_CHUNK_PART;
+	for (uint64_t at = 0; at < size; at += step) {
+		file->part.offset = at;
+		file->size = size - at < step ? size - at : step;
+		dr_chunk_add(&one, file);
+		dr_scan_results_add_chunk(&walk->job.results, &one);
+	}
+	dr_count(&walk->job.worker->counters, DR_COUNT_FOUND, n);
+}
+
+/* ---- copy ---- */
+
+/* What a filter and a chunk need to know of an entry whose target is known not to be there. */
+static int look_only(struct walk *walk, const char *name, struct dr_meta *meta)
+{
+	struct dr_stat st;
+	int r = dr_local_stat(walk->from_fd, name, AT_SYMLINK_NOFOLLOW, &st);
+
+	if (r == 0) {
+		meta->mode = st.mode;
+		meta->uid = st.uid;
+		meta->gid = st.gid;
+		meta->nlink = st.nlink;
+		meta->ino = st.ino;
+		meta->size = st.size;
+		meta->atime = st.atime;
+		meta->mtime = st.mtime;
+		meta->ctime = st.ctime;
+	}
+	return r;
+}
+
+static int copy_entry(struct walk *walk, const struct dr_entry *entry)
+{
+	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
+	enum dr_clone_verdict verdict = DR_CLONE_DATA;
+	bool filters_projects = walk->clone->filter.projects.n > 0;
+	bool is_blind = (walk->is_fresh || walk->cloner.checksum) && !filters_projects;
+	int r = is_blind ? look_only(walk, entry->name, &meta)
+			 : dr_clone_compare(&walk->cloner, walk->from_fd, walk->to_fd, entry->name,
+				   &meta, &verdict);
+
+	if (r == -ENOENT) {
+		return 0;
+	}
+	if (r < 0) {
+		name_error(walk, entry->name, r);
+		return 0;
+	}
+	if (!dr_clone_filter_takes(&walk->clone->filter, &meta)) {
+		count(walk, DR_CLONED_FILTERED, 1);
+		return 0;
+	}
+	bool is_file = S_ISREG(meta.mode);
+	struct dr_chunk_file file = {
+		.dir = walk->job.dir,
+		.dir_len = walk->job.dir_len,
+		.name = entry->name,
+		.name_len = entry->name_len,
+		.fid = { .seq = meta.ino },
+		.size = is_file ? meta.size : 0,
+	};
+	uint64_t part = walk->job.worker->work->config.options->chunk_bytes;
+
+	if (meta.nlink > 1) {
+		return gather(walk, &file, verdict == DR_CLONE_SAME);
+	}
+	if (verdict == DR_CLONE_SAME) {
+		count(walk, DR_CLONED_UNCHANGED, 1);
+	} else if (is_file && verdict == DR_CLONE_DATA && meta.size / 2 >= part &&
+		   !walk->cloner.dry_run && !walk->cloner.checksum) {
+		add_parts(walk, &file, &meta);
+	} else {
+		add(walk, &walk->builder, &file);
+	}
+	return 0;
+}
+
+/* Directories of the first level are spread over the target's MDTs. */
+static int mdt_of(struct walk *walk)
+{
+	struct dr_clone_work *clone = walk->clone;
+
+	if (walk->job.dir_len > 0 || clone->n_mdts < 2) {
+		return -1;
+	}
+	return (int)clone->mdts[atomic_fetch_add(&clone->next_mdt, 1) % clone->n_mdts];
+}
+
+static int copy_dir(struct walk *walk, const struct dr_entry *entry)
+{
+	int r = dr_clone_dir(&walk->cloner, walk->from_fd, walk->to_fd, entry->name, mdt_of(walk));
+
+	if (r == -ENOENT) {
+		return 0;
+	}
+	if (r < 0) {
+		/* Nothing below it can be copied: it is told as one error. */
+		name_error(walk, entry->name, r);
+		return 0;
+	}
+	count(walk, DR_CLONED_DIRS_MADE, r == 1);
+	push_child(walk, entry->name, entry->name_len);
+	return 0;
+}
+
+static int copy_one(struct walk *walk, const struct dr_entry *entry)
+{
+	return entry->type == DR_TYPE_DIR ? copy_dir(walk, entry) : copy_entry(walk, entry);
+}
+
+/* ---- verify ---- */
+
+static int verify_one(struct walk *walk, const struct dr_entry *entry)
+{
+	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
+
+	if (entry->type == DR_TYPE_DIR) {
+		push_child(walk, entry->name, entry->name_len);
+		return 0;
+	}
+	int r = look_only(walk, entry->name, &meta);
+
+	if (r == -ENOENT) {
+		return 0;
+	}
+	if (r < 0) {
+		name_error(walk, entry->name, r);
+		return 0;
+	}
+	if (!dr_clone_filter_takes(&walk->clone->filter, &meta)) {
+		count(walk, DR_CLONED_FILTERED, 1);
+		return 0;
+	}
+	const struct dr_chunk_file file = {
+		.dir = walk->job.dir,
+		.dir_len = walk->job.dir_len,
+		.name = entry->name,
+		.name_len = entry->name_len,
+		.fid = { .seq = meta.ino },
+		.size = S_ISREG(meta.mode) ? meta.size : 0,
+	};
+
+	add(walk, &walk->builder, &file);
+	return 0;
+}
+
+static void tell_difference(struct walk *walk, const char *path, size_t len, const char *what)
+{
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_text_escape(&text, len ? path : ".", len ? len : 1);
+	dr_log(DR_LOG_WARNING, "difference", "path=\"%s\" what=\"%s\"", dr_buf_cstr(&text), what);
+	count(walk, DR_CLONED_DIFFERENCES, 1);
+}
+
+static void verify_dir(struct walk *walk)
+{
+	struct dr_meta from dr_cleanup(dr_meta_fini) = { 0 };
+	struct dr_meta to dr_cleanup(dr_meta_fini) = { 0 };
+	uint32_t ns = walk->clone->from->time_ns > walk->clone->to->time_ns
+			      ? walk->clone->from->time_ns
+			      : walk->clone->to->time_ns;
+	int r = dr_meta_read(walk->from_fd, "", walk->from_fd, &from);
+
+	r = r < 0 ? r : dr_meta_read(walk->to_fd, "", walk->to_fd, &to);
+	if (r < 0) {
+		dr_scan_directory_error(&walk->job, r);
+		return;
+	}
+	unsigned parts = dr_meta_compare(&from, &to, ns);
+	char words[128];
+
+	if (parts) {
+		unsigned differences = (parts & DR_META_OWNER ? DR_VERIFY_OWNER : 0) |
+				       (parts & DR_META_MODE ? DR_VERIFY_MODE : 0) |
+				       (parts & DR_META_XATTRS ? DR_VERIFY_XATTRS : 0) |
+				       (parts & DR_META_PROJECT ? DR_VERIFY_PROJECT : 0) |
+				       (parts & DR_META_FLAGS ? DR_VERIFY_FLAGS : 0) |
+				       (parts & DR_META_TIMES ? DR_VERIFY_TIMES : 0);
+
+		tell_difference(walk, walk->job.dir, walk->job.dir_len,
+			dr_verify_words(differences, words, sizeof(words)));
+	}
+}
+
+/* ---- deleting ---- */
+
+static bool keeps(void *arg, const char *name, size_t len)
+{
+	struct walk *walk = arg;
+
+	dr_scan_child(&walk->job, name, len);
+	return dr_clone_leaves_out(
+		walk->clone, (const char *)walk->job.path.data, walk->job.path.len);
+}
+
+static void tell_gone(void *arg, const char *path, size_t len, enum dr_type type)
+{
+	struct walk *walk = arg;
+
+	(void)type;
+	if (walk->stage == DR_STAGE_VERIFY) {
+		dr_scan_child(&walk->job, path, len);
+		tell_difference(walk, (const char *)walk->job.path.data, walk->job.path.len,
+			"only in the target");
+		return;
+	}
+	if (walk->stage == DR_STAGE_LOOK && !walk->cloner.dry_run) {
+		return;
+	}
+	struct dr_buf *out = &walk->deleted;
+
+	dr_buf_printf(out, "%s ", walk->cloner.dry_run ? "would-delete" : "deleted");
+	dr_scan_child(&walk->job, path, len);
+	dr_buf_put_u8(out, '"');
+	dr_text_escape(out, walk->job.path.data, walk->job.path.len);
+	dr_buf_put_str(out, "\"\n");
+}
+
+static int count_entry(void *arg, const char *name, size_t len, enum dr_type type, uint64_t ino)
+{
+	(void)name;
+	(void)len;
+	(void)type;
+	(void)ino;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* The log of what was deleted, by name: it must be written before the count of it is told. */
+static void write_deleted(struct walk *walk)
+{
+	const struct dr_work_config *config = &walk->job.worker->work->config;
+	struct dr_buf *lines = &walk->deleted;
+
+	if (lines->len == 0) {
+		return;
+	}
+	char *name dr_cleanup(dr_freep) = dr_xasprintf("%s.deleted.log", config->host);
+	int fd dr_cleanup(dr_fd_closep) =
+		openat(config->logs_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+
+	if (fd < 0 || write(fd, lines->data, lines->len) != (ssize_t)lines->len) {
+		dr_log_limited(10, DR_LOG_ERROR, "deleted-not-logged", "bytes=%zu error=%s",
+			lines->len, strerrorname_np(errno));
+	}
+	dr_buf_clear(lines);
+}
+
+static int prune(struct walk *walk)
+{
+	bool looks = walk->stage != DR_STAGE_DELETE || walk->cloner.dry_run;
+	struct dr_prune prune = {
+		.cloner = &walk->cloner, .keeps = keeps, .tell = tell_gone, .arg = walk
+	};
+	uint64_t seen = 0;
+	int r = walk->stage == DR_STAGE_LOOK ? dr_tree_read(walk->to_fd, count_entry, &seen) : 0;
+
+	if (r == 0) {
+		r = dr_clone_prune(&prune, walk->from_fd, walk->to_fd, looks, UINT64_MAX);
+	}
+	write_deleted(walk);
+	if (walk->stage == DR_STAGE_LOOK) {
+		count(walk, DR_CLONED_WOULD_DELETE, prune.n_removed);
+		count(walk, DR_CLONED_TARGET_ENTRIES, seen);
+	} else if (walk->stage == DR_STAGE_DELETE) {
+		count(walk, DR_CLONED_DELETED, prune.n_removed);
+	}
+	if (prune.n_errors && walk->stage == DR_STAGE_DELETE) {
+		dr_scan_error(&walk->job, walk->job.dir, walk->job.dir_len, -ENOTEMPTY);
+	}
+	return r;
+}
+
+/* ---- a directory ---- */
+
+static int visit(struct walk *walk, const struct dr_entry *entry)
+{
+	struct dr_scan *job = &walk->job;
+	int r = 0;
+
+	job->results.entries++;
+	dr_count(&job->worker->counters, DR_COUNT_ENTRIES, 1);
+	job->here.position = entry->position;
+	if (leaves_out(walk, entry->name, entry->name_len)) {
+		r = 0;
+	} else if (walk->stage == DR_STAGE_COPY) {
+		r = copy_one(walk, entry);
+	} else if (walk->stage == DR_STAGE_VERIFY) {
+		r = verify_one(walk, entry);
+	} else if (entry->type == DR_TYPE_DIR) {
+		push_child(walk, entry->name, entry->name_len);
+	}
+	if (r == 0 && dr_scan_is_due(job)) {
+		r = dr_scan_settle(job);
+		return r < 0 ? r : r == 0;
+	}
+	return r;
+}
+
+static int stop_at_once(void *arg, const char *name, size_t len, enum dr_type type, uint64_t ino)
+{
+	(void)arg;
+	(void)name;
+	(void)len;
+	(void)type;
+	(void)ino;
+	return 1;
+}
+
+/* What concerns the directory as a whole; done again when the job is taken over in the middle of it. @return 0; -errno: it is not read */
+static int enter(struct walk *walk)
+{
+	struct dr_clone_work *clone = walk->clone;
+	struct dr_scan *job = &walk->job;
+	int r = 0;
+
+	walk->to_fd = dr_tree_dir(clone->to, job->here.path, job->here.len);
+	if (walk->to_fd < 0) {
+		/* Not in the target: nothing to delete, no times to set; a copy or a comparison needs it. */
+		bool is_needed = walk->stage == DR_STAGE_COPY && !walk->cloner.dry_run;
+
+		if (walk->stage == DR_STAGE_VERIFY && walk->to_fd == -ENOENT) {
+			tell_difference(walk, job->here.path, job->here.len, "missing");
+			return -ECHILD;
+		}
+		return walk->to_fd == -ENOENT && !is_needed && walk->stage != DR_STAGE_COPY
+			       ? -ECHILD
+		       : walk->to_fd == -ENOENT && !is_needed ? 0
+							      : walk->to_fd;
+	}
+	if (walk->stage == DR_STAGE_COPY) {
+		r = dr_tree_read(walk->to_fd, stop_at_once, NULL);
+		walk->is_fresh = r == 0;
+		return r < 0 ? r : 0;
+	}
+	if (job->here.position > 0) {
+		return 0;
+	}
+	if (walk->stage == DR_STAGE_DIRTIMES) {
+		r = dr_clone_dir_times(&walk->cloner, walk->from_fd, walk->to_fd);
+		count(walk, DR_CLONED_CORRECTED, r == 1);
+		return r < 0 ? r : 0;
+	}
+	if (walk->stage == DR_STAGE_VERIFY) {
+		verify_dir(walk);
+	}
+	return prune(walk);
+}
+
+static int read_entries(struct walk *walk, struct dr_local_dir *local)
+{
+	struct dr_entry entry;
+	int r = 0;
+
+	while ((r = dr_local_dir_next(local, &entry)) > 0) {
+		struct dr_stat st;
+
+		if (entry.type == DR_TYPE_UNKNOWN) {
+			r = dr_local_stat(local->fd, entry.name, AT_SYMLINK_NOFOLLOW, &st);
+			if (r < 0) {
+				continue;
+			}
+			entry.type = dr_local_type(st.mode);
+		}
+		r = visit(walk, &entry);
+		if (r != 0) {
+			return r;
+		}
+	}
+	return r;
+}
+
+static int read_dir(struct dr_scan *job)
+{
+	struct walk *walk = walk_of(job);
+	struct dr_clone_work *clone = walk->clone;
+	struct dr_local_dir local;
+	int r = dr_local_dir_open(
+		clone->from->fd, clone->from->dev, job->here.path, job->here.len, &local);
+
+	if (r < 0) {
+		dr_scan_directory_error(job, r);
+		return 0;
+	}
+	walk->from_fd = local.fd;
+	walk->to_fd = -EBADF;
+	walk->is_fresh = false;
+	job->dir = job->here.path;
+	job->dir_len = job->here.len;
+	dr_filter_enter(&walk->filter, job->spec, job->here.path, job->here.len);
+	dr_worker_show(job->worker, job->here.path, job->here.len, NULL, 0);
+	r = enter(walk);
+	if (r == 0) {
+		r = dr_local_dir_seek(&local, job->here.position);
+	}
+	if (r == 0) {
+		r = read_entries(walk, &local);
+	}
+	/* Names gathered lend nothing of the directory; builders neither. */
+	dr_fd_closep(&walk->to_fd);
+	dr_local_dir_fini(&local);
+	if (job->ended) {
+		return 1;
+	}
+	if (r == -ECANCELED || r == -EPROTO) {
+		return r;
+	}
+	if (r < 0 && r != -ECHILD) {
+		dr_scan_directory_error(job, r);
+	}
+	return 0;
+}
+
+static int begin(struct walk *walk)
+{
+	const struct dr_claim *claim = walk->job.claim;
+	const struct dr_buf *bytes = claim->progress.len > 0 ? &claim->progress : &claim->payload;
+	struct dr_frontier frontier dr_cleanup(dr_frontier_fini) = { 0 };
+	int r = dr_frontier_decode(bytes->data, bytes->len, &frontier);
+
+	if (r < 0 || frontier.round >= walk->clone->n_stages) {
+		dr_log(DR_LOG_ERROR, "frontier-unreadable", "id=%s bytes=%zu", claim->id,
+			bytes->len);
+		return -EBADMSG;
+	}
+	walk->stage = walk->clone->stages[frontier.round];
+	walk->builder.kind = walk->stage == DR_STAGE_VERIFY ? DR_CHUNK_VERIFY : DR_CHUNK_COPY;
+	walk->held.kind = DR_CHUNK_LINK;
+	return 0;
+}
+
+int dr_clone_scan_job(struct dr_worker *worker, struct dr_claim *claim)
+{
+	static const struct dr_scan_ops ops = { .flush = flush, .read_dir = read_dir };
+	struct walk walk = {
+		.job = {
+			.ops = &ops,
+			.worker = worker,
+			.claim = claim,
+			.spec = worker->work->config.spec,
+			.settled_ns = dr_now_ns(),
+		},
+		.clone = worker->work->clone,
+		.cloner = dr_clone_cloner(worker),
+		.from_fd = -EBADF,
+		.to_fd = -EBADF,
+		.names = dr_xcalloc(LINKS_AT_ONCE, sizeof(struct name)),
+	};
+	int r = begin(&walk);
+
+	if (r == 0) {
+		r = dr_scan_run(&walk.job);
+	}
+	dr_claim_drop(&worker->work->claims, claim);
+	for (size_t i = 0; i < walk.n_names; i++) {
+		free(walk.names[i].path.bytes);
+	}
+	free(walk.names);
+	dr_filter_dir_fini(&walk.filter);
+	dr_chunk_builder_fini(&walk.builder);
+	dr_chunk_builder_fini(&walk.held);
+	dr_buf_fini(&walk.deleted);
+	dr_scan_fini(&walk.job);
+	return r < 0 ? r : 0;
+}
