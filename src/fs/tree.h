@@ -16,8 +16,9 @@ struct dr_tree {
 	char *path;           /* absolute, as resolved at dr_tree_open() */
 	enum dr_fs_kind kind; /* DR_FS_LUSTRE, DR_FS_POSIX */
 	uint64_t dev, ino;    /* of the directory */
-	/* Times are kept in whole multiples of so many nanoseconds: 1, or 1,000,000,000 on Lustre. */
+	/* Times are kept in whole multiples of so many nanoseconds: 1, or 1,000,000,000 on Lustre and on ext3; 2 s on FAT. */
 	uint32_t time_ns;
+	char *fs_identity; /* as the driver gives it, of when the directory was opened */
 };
 
 /*
@@ -27,11 +28,16 @@ struct dr_tree {
  */
 dr_nodiscard int dr_tree_open(const char *path, struct dr_tree **ret_tree, char **ret_message);
 void dr_tree_free(struct dr_tree *tree);
+static inline void dr_tree_freep(struct dr_tree **tree)
+{
+	dr_tree_free(*tree);
+}
 
 #define DR_TREE_IDENTITY_SIZE 256
 /*
  * A text that tells this directory from every other: the file system's identity (fs.h), and the directory's FID on Lustre, elsewhere its inode and the
  * time of its birth, where there is one. It stays the same over remounts and on other nodes.
+ * @error ENAMETOOLONG a file system that is told by its mount point alone, whose path is too long
  */
 dr_nodiscard int dr_tree_identity(const struct dr_tree *tree, char text[DR_TREE_IDENTITY_SIZE]);
 /* Whether the path still leads to the directory that is held. @return 1 yes; 0 no */
@@ -39,11 +45,12 @@ dr_nodiscard int dr_tree_is_there(const struct dr_tree *tree);
 
 /*
  * Opens a directory of the tree for reading; the caller closes it. "" is the tree's own.
- * @error ENOENT; ENOTDIR; ELOOP a component is a symlink; EXDEV another file system is mounted there; EINVAL ".."
+ * Reading it leaves its atime as it is, where its owner or root does.
+ * @error ENOENT; ENOTDIR; ELOOP a component is a symlink; EXDEV something is mounted there, be it of the same file system, or it is Lustre's .lustre; EINVAL ".."
  */
 dr_nodiscard int dr_tree_dir(const struct dr_tree *tree, const void *path, size_t len);
 
-/* An entry of a directory: its name, lent until the callback returns, and what getdents() says of it. */
+/* An entry of a directory: its name, lent until the callback returns, and what getdents() says of it; DR_TYPE_UNKNOWN: nobody says. */
 typedef int dr_tree_entry_fn(
 	void *arg, const char *name, size_t len, enum dr_type type, uint64_t ino);
 /*
