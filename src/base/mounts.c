@@ -240,7 +240,7 @@ static int number_after(const char *text, const char *label, uint64_t *ret_numbe
 	return -ENOENT;
 }
 
-static int find_mount_id(int fd, uint64_t *ret_id)
+int dr_mount_id(int fd, uint64_t *ret_id)
 {
 #ifdef STATX_MNT_ID
 	struct statx stx;
@@ -262,7 +262,7 @@ int dr_mount_locks(int fd, char **ret_why)
 {
 	struct dr_buf table dr_cleanup(dr_buf_fini) = { 0 };
 	uint64_t wanted, id;
-	if (find_mount_id(fd, &wanted) == 0 &&
+	if (dr_mount_id(fd, &wanted) == 0 &&
 		dr_read_file(AT_FDCWD, "/proc/self/mountinfo", TABLE_MAX, &table) == 0) {
 		char *rest = dr_buf_cstr(&table);
 		for (char *line; (line = strsep(&rest, "\n"));) {

@@ -14,6 +14,9 @@
  */
 dr_nodiscard int dr_mount_locks(int fd, char **ret_why);
 
+/* The id of the mount that an open file is on, as mountinfo(5) has it. @error ENOENT this kernel does not tell */
+dr_nodiscard int dr_mount_id(int fd, uint64_t *ret_id);
+
 /* The rule alone, on one line of mountinfo(5). @return 0, or -ENOLCK with *ret_why */
 dr_nodiscard int dr_mount_locks_line(const char *line, char **ret_why);
 

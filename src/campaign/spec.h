@@ -18,7 +18,10 @@ enum dr_pass { DR_PASS_COPY = 1, DR_PASS_DELETE = 2, DR_PASS_DIRTIMES = 4, DR_PA
 enum dr_clone_layout_kind { DR_LAYOUT_KEEP, DR_LAYOUT_DEFAULT, DR_LAYOUT_RULES };
 enum dr_clone_released { DR_CLONE_SKIP, DR_CLONE_STUB, DR_CLONE_COPY };
 
-/* What a clone copies, and how. Zeroed in other campaigns. */
+/*
+ * What a clone copies, and how. Zeroed in other campaigns. A clone's fs_root and fs_identity are those of `from`, and so are its excluded paths' root;
+ * it has no OSTs (osts_text is ""), and one scan path, "".
+ */
 struct dr_spec_clone {
 	char *from, *to;                   /* absolute, symlinks resolved */
 	char *from_identity, *to_identity; /* dr_tree_identity() of both */
@@ -64,6 +67,13 @@ struct dr_spec {
 	bool external; /* its queue is in the site's own server (redis_url) */
 	uint64_t created_ms;
 };
+
+/* "evacuate", "clone" */
+const char *dr_spec_kind_name(enum dr_campaign_kind kind);
+/* "copy", "delete", "dirtimes", "verify"; NULL: not one pass */
+const char *dr_pass_name(unsigned pass);
+/* The pass of a name. @return DR_PASS_*; 0 there is none */
+unsigned dr_pass_of(const char *name, size_t len);
 
 void dr_spec_free(struct dr_spec *spec);
 static inline void dr_spec_freep(struct dr_spec **spec)

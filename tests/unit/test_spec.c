@@ -139,6 +139,154 @@ START_TEST(spec__list_may_stand_alone_or_beside_scan_paths)
 }
 END_TEST
 
+static struct dr_spec *sample_clone(void)
+{
+	struct dr_spec *spec = sample();
+	spec->kind = DR_CLONE;
+	spec->osts_text[0] = '\0';
+	spec->n_scan_paths = 1;
+	free(spec->scan_paths[1].bytes);
+	spec->clone = (struct dr_spec_clone){
+		.from = dr_xstrdup("/mnt/l\xffustre"),
+		.to = dr_xstrdup("/new\n\\\xfe"),
+		.from_identity = dr_xstrdup("lustre:a\xff [0x200000007:0x1:0x0]"),
+		.to_identity = dr_xstrdup("posix:00 7"),
+		.passes = DR_PASS_COPY | DR_PASS_DIRTIMES,
+		.oldest_s = 7776000,
+		.newest_s = 5,
+		.min_size = 1,
+		.max_size = 1ull << 62,
+		.uids = dr_xstrdup("0-99,4294967294"),
+		.projects = dr_xstrdup("7"),
+		.n_exceptions = 12,
+		.layout = DR_LAYOUT_RULES,
+		.released = DR_CLONE_STUB,
+		.max_delete = 5,
+		.max_delete_is_percent = true,
+		.checksum = true,
+		.merge = true,
+	};
+	return spec;
+}
+
+START_TEST(spec__of_a_clone_comes_back_from_json_byte_for_byte)
+{
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample_clone();
+	struct dr_spec *back dr_cleanup(dr_spec_freep) = NULL;
+	json_t *json = dr_spec_to_json(spec);
+	char *text dr_cleanup(dr_freep) = json_dumps(json, 0);
+	json_decref(json);
+	ck_assert_ptr_nonnull(text);
+	json = json_loads(text, 0, NULL);
+	ck_assert_int_eq(dr_spec_from_json(json, &back), 0);
+	json_decref(json);
+	const struct dr_spec_clone *clone = &back->clone;
+	ck_assert_int_eq(back->kind, DR_CLONE);
+	ck_assert_uint_eq(back->osts.count, 0);
+	ck_assert_str_eq(clone->from, spec->clone.from);
+	ck_assert_str_eq(clone->to, spec->clone.to);
+	ck_assert_str_eq(clone->from_identity, spec->clone.from_identity);
+	ck_assert_str_eq(clone->to_identity, spec->clone.to_identity);
+	ck_assert_uint_eq(clone->passes, DR_PASS_COPY | DR_PASS_DIRTIMES);
+	ck_assert_uint_eq(clone->oldest_s, 7776000);
+	ck_assert_uint_eq(clone->newest_s, 5);
+	ck_assert_uint_eq(clone->min_size, 1);
+	ck_assert_uint_eq(clone->max_size, 1ull << 62);
+	ck_assert_str_eq(clone->uids, "0-99,4294967294");
+	ck_assert_ptr_null(clone->gids);
+	ck_assert_str_eq(clone->projects, "7");
+	ck_assert_uint_eq(clone->n_exceptions, 12);
+	ck_assert_int_eq(clone->layout, DR_LAYOUT_RULES);
+	ck_assert_int_eq(clone->released, DR_CLONE_STUB);
+	ck_assert_uint_eq(clone->max_delete, 5);
+	ck_assert(clone->max_delete_is_percent && clone->checksum && clone->merge);
+	ck_assert(!clone->manifest);
+}
+END_TEST
+
+START_TEST(spec__of_a_clone_without_a_bound_has_none_when_it_comes_back)
+{
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample_clone();
+	struct dr_spec *back dr_cleanup(dr_spec_freep) = NULL;
+	spec->clone.max_delete = UINT64_MAX;
+	spec->clone.max_delete_is_percent = false;
+	spec->clone.passes = DR_PASS_VERIFY;
+	json_t *json = dr_spec_to_json(spec);
+	ck_assert_int_eq(dr_spec_from_json(json, &back), 0);
+	ck_assert_uint_eq(back->clone.max_delete, UINT64_MAX);
+	ck_assert_uint_eq(back->clone.passes, DR_PASS_VERIFY);
+	json_decref(json);
+}
+END_TEST
+
+START_TEST(spec__refuses_a_clone_that_misses_any_key)
+{
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample_clone();
+	struct dr_spec *back = NULL;
+	json_t *whole = dr_spec_to_json(spec);
+	const char *key;
+	json_t *value;
+	json_object_foreach(json_object_get(whole, "clone"), key, value)
+	{
+		json_t *json = json_deep_copy(whole);
+		json_object_del(json_object_get(json, "clone"), key);
+		ck_assert_msg(dr_spec_from_json(json, &back) == -EBADMSG, "without %s", key);
+		json_object_set_new(json_object_get(json, "clone"), key, json_array());
+		ck_assert_msg(dr_spec_from_json(json, &back) == -EBADMSG, "[] as %s", key);
+		json_decref(json);
+	}
+	json_object_del(whole, "clone");
+	ck_assert_int_eq(dr_spec_from_json(whole, &back), -EBADMSG);
+	ck_assert_ptr_null(back);
+	json_decref(whole);
+}
+END_TEST
+
+static void check_bad_clone(const char *key, json_t *value)
+{
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample_clone();
+	struct dr_spec *back = NULL;
+	json_t *json = dr_spec_to_json(spec);
+	json_object_set_new(json_object_get(json, "clone"), key, value);
+	ck_assert_msg(dr_spec_from_json(json, &back) == -EBADMSG, "%s", key);
+	json_decref(json);
+}
+
+START_TEST(spec__refuses_a_clone_that_nobody_could_work_on)
+{
+	check_bad_clone("from", json_string("relative"));
+	check_bad_clone("to", json_string(""));
+	check_bad_clone("to", json_string("/a\\x00b"));
+	check_bad_clone("passes", json_pack("[s, s]", "verify", "copy"));
+	check_bad_clone("passes", json_pack("[s]", "all"));
+	check_bad_clone("passes", json_pack("[i]", 1));
+	check_bad_clone("oldest_s", json_integer(-1));
+	check_bad_clone("uids", json_string(""));
+	check_bad_clone("layout", json_string("lose"));
+	check_bad_clone("released", json_integer(0));
+	check_bad_clone("max_delete", json_pack("{s:i}", "percent", 101));
+	check_bad_clone("max_delete", json_object());
+	check_bad_clone("max_delete", json_integer(3));
+	struct dr_spec *spec dr_cleanup(dr_spec_freep) = sample_clone();
+	struct dr_spec *back = NULL;
+	json_t *json = dr_spec_to_json(spec);
+	json_object_set_new(json, "osts", json_string("3"));
+	ck_assert_int_eq(dr_spec_from_json(json, &back), -EBADMSG);
+	json_decref(json);
+}
+END_TEST
+
+START_TEST(spec__passes_have_names)
+{
+	ck_assert_uint_eq(dr_pass_of("dirtimes", 8), DR_PASS_DIRTIMES);
+	ck_assert_uint_eq(dr_pass_of("copy,", 4), DR_PASS_COPY);
+	ck_assert_uint_eq(dr_pass_of("cop", 3), 0);
+	ck_assert_uint_eq(dr_pass_of("", 0), 0);
+	ck_assert_str_eq(dr_pass_name(DR_PASS_DELETE), "delete");
+	ck_assert_ptr_null(dr_pass_name(DR_PASS_COPY | DR_PASS_DELETE));
+}
+END_TEST
+
 START_TEST(spec__name_is_a_plain_word)
 {
 	char longest[66];
@@ -291,7 +439,11 @@ END_TEST
 
 DR_UNIT_MAIN("spec", spec__comes_back_from_json_byte_for_byte,
 	spec__refuses_json_that_misses_any_key, spec__refuses_values_that_nobody_could_work_with,
-	spec__list_may_stand_alone_or_beside_scan_paths, spec__name_is_a_plain_word,
+	spec__list_may_stand_alone_or_beside_scan_paths,
+	spec__of_a_clone_comes_back_from_json_byte_for_byte,
+	spec__of_a_clone_without_a_bound_has_none_when_it_comes_back,
+	spec__refuses_a_clone_that_misses_any_key, spec__refuses_a_clone_that_nobody_could_work_on,
+	spec__passes_have_names, spec__name_is_a_plain_word,
 	options__read_a_configuration_of_the_older_program_as_it_is,
 	options__refuse_a_command_in_buffered_mode,
 	options__the_mover_says_whether_there_is_a_command,
