@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "campaign/chunk.h"
 #include "campaign/closing.h"
+#include "campaign/ledger.h"
+#include "campaign/stages.h"
 #include "store/scripts.h"
 
 #include <inttypes.h>
@@ -208,7 +210,7 @@ static json_t *status_skeleton(const struct dr_spec *spec)
 	json_t *status = json_object();
 
 	set_str(status, "campaign", spec->name);
-	set_str(status, "kind", "evacuate");
+	set_str(status, "kind", spec->kind == DR_CLONE ? "clone" : "evacuate");
 	set_str(status, "state", DR_STATE_CREATED);
 	set_str(status, "reason", "");
 	set_str(status, "leader", "");
@@ -220,6 +222,37 @@ static json_t *status_skeleton(const struct dr_spec *spec)
 	put_paths(status, spec);
 	set_int(status, "created_ms", (json_int_t)spec->created_ms);
 	return status;
+}
+
+/* What is a clone's alone; null for others. */
+static json_t *clone_json(
+	const redisReply *meta, const redisReply *ledger, const struct dr_spec *spec)
+{
+	enum dr_stage stages[DR_N_STAGES];
+	size_t n = dr_stages_of(spec, stages);
+	json_t *clone = json_object();
+	size_t at = (size_t)hash_int(meta, "stage");
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+
+	dr_text_escape(&text, spec->clone.from, strlen(spec->clone.from));
+	set_str(clone, "from", dr_buf_cstr(&text));
+	dr_buf_clear(&text);
+	dr_text_escape(&text, spec->clone.to, strlen(spec->clone.to));
+	set_str(clone, "to", dr_buf_cstr(&text));
+	set_str(clone, "stage", at < n ? dr_stage_name(stages[at]) : "");
+	set_int(clone, "stage_number", (json_int_t)at);
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		(void)json_array_append_new(names, json_string(dr_stage_name(stages[i])));
+	}
+	(void)json_object_set_new(clone, "stages", names);
+	for (int i = 0; i < DR_N_CLONE_COUNTS; i++) {
+		const char *name = dr_clone_count_name((enum dr_clone_count)i);
+
+		set_int(clone, name, hash_int(ledger, name));
+	}
+	return clone;
 }
 
 static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
@@ -250,6 +283,9 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 	(void)json_object_set_new(
 		status, "scan", scan_json(ledger, part(reply, 9), part(reply, 11)));
 	(void)json_object_set_new(status, "list", list_json(ledger, spec));
+	if (spec->kind == DR_CLONE) {
+		(void)json_object_set_new(status, "clone", clone_json(meta, ledger, spec));
+	}
 	put_rates(status, hash_get(meta, "rates"));
 	if (dr_state_is_final(json_string_value(json_object_get(status, "state")))) {
 		set_int(status, "eta_seconds", 0);

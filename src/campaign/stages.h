@@ -25,7 +25,7 @@ const char *dr_stage_name(enum dr_stage stage);
 size_t dr_stages_of(const struct dr_spec *spec, enum dr_stage stages[DR_N_STAGES]);
 /*
  * The leader's question whether the stage is over; begins the next one, or ends the campaign. `believed` is the number of the stage as last heard.
- * @return 1 a stage began, or the campaign is over; 0 work is left, or another stage goes on than believed. @error as dr_store_run()
+ * @return 1 a stage began; 3 the campaign is over; 4 another stage goes on than believed; 0 work is left. @error as dr_store_run()
  */
 dr_nodiscard int dr_stage_advance(
 	struct dr_store *store, const struct dr_spec *spec, uint64_t believed);

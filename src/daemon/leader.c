@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "campaign/closing.h"
 #include "campaign/frontier.h"
+#include "campaign/stages.h"
 #include "daemon/daemon.h"
 #include "store/scripts.h"
 
@@ -182,6 +183,41 @@ void dr_lead_requests(struct dr_daemon *daemon)
 	}
 }
 
+/* What came of asking whether the round or the stage is over. */
+static void hear(struct dr_daemon *daemon, int64_t answer)
+{
+	switch (answer) {
+	case 1:
+		(void)!dr_daemon_sample(daemon, dr_now_ns());
+		dr_work_wake(daemon->work);
+		break;
+	case 3:
+		daemon->over = true;
+		break;
+	case 4: /* our idea of the round was old */
+		(void)!dr_daemon_sample(daemon, dr_now_ns());
+		daemon->drained = true;
+		break;
+	default:
+		break;
+	}
+}
+
+static void advance_clone(struct dr_daemon *daemon)
+{
+	uint64_t stage = 0;
+
+	(void)pthread_mutex_lock(&daemon->status_lock);
+	stage = (uint64_t)json_integer_value(
+		json_object_get(json_object_get(daemon->status, "clone"), "stage_number"));
+	(void)pthread_mutex_unlock(&daemon->status_lock);
+	int r = dr_stage_advance(daemon->store, daemon->spec, stage);
+
+	if (r >= 0) {
+		hear(daemon, r);
+	}
+}
+
 static void advance(struct dr_daemon *daemon)
 {
 	struct dr_args args dr_cleanup(dr_args_fini) = { 0 };
@@ -205,24 +241,12 @@ static void advance(struct dr_daemon *daemon)
 	if (r < 0) {
 		return;
 	}
-	switch (dr_reply_int(reply, 0)) {
-	case 1:
+	if (dr_reply_int(reply, 0) == 1) {
 		dr_log(DR_LOG_INFO, "round-begins",
 			"round=%" PRId64 " next=\"the sources are scanned again\"",
 			dr_reply_int(reply, 1));
-		(void)!dr_daemon_sample(daemon, dr_now_ns());
-		dr_work_wake(daemon->work);
-		break;
-	case 3:
-		daemon->over = true;
-		break;
-	case 4: /* our idea of the round was old */
-		(void)!dr_daemon_sample(daemon, dr_now_ns());
-		daemon->drained = true;
-		break;
-	default:
-		break;
 	}
+	hear(daemon, dr_reply_int(reply, 0));
 }
 
 static void retry_due(struct dr_daemon *daemon)
@@ -259,7 +283,11 @@ void dr_lead_tick(struct dr_daemon *daemon, uint64_t now)
 	if (daemon->drained || now - daemon->advance_ns >= ADVANCE_NS) {
 		daemon->drained = false;
 		daemon->advance_ns = now;
-		advance(daemon);
+		if (daemon->spec->kind == DR_CLONE) {
+			advance_clone(daemon);
+		} else {
+			advance(daemon);
+		}
 	}
 }
 

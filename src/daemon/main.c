@@ -186,9 +186,24 @@ static int open_campaign(struct dr_daemon *daemon, const char *name)
 	return daemon->folder.engine ? check_engine(daemon) : 0;
 }
 
+/* A clone's workers open its trees themselves, and prove them; the file system of the source is for what is shown. */
+static int open_source(struct dr_daemon *daemon)
+{
+	char *rest dr_cleanup(dr_freep) = NULL;
+	int r = dr_fs_open(daemon->spec->clone.from, &daemon->fs, &rest);
+
+	return r < 0 ? complain("%s cannot be opened: %s", daemon->spec->clone.from,
+			       strerrordesc_np(-r))
+		     : 0;
+}
+
 static int open_file_system(struct dr_daemon *daemon)
 {
 	char identity[256];
+
+	if (daemon->spec->kind == DR_CLONE) {
+		return open_source(daemon);
+	}
 	int r = dr_fs_open_root(daemon->spec->fs_root, &daemon->fs);
 
 	if (r == 0) {

@@ -98,7 +98,7 @@ static int read_filter(struct dr_clone_work *clone)
 	struct dr_clone_filter *filter = &clone->filter;
 	const struct {
 		const char *text;
-		struct dr_rangeset *set;
+		struct dr_idset *set;
 	} sets[] = { { spec->uids, &filter->uids }, { spec->gids, &filter->gids },
 		{ spec->projects, &filter->projects } };
 	int r = 0;
@@ -109,8 +109,7 @@ static int read_filter(struct dr_clone_work *clone)
 	filter->min_size = spec->min_size;
 	filter->max_size = spec->max_size;
 	for (size_t i = 0; r == 0 && i < sizeof(sets) / sizeof(sets[0]); i++) {
-		r = sets[i].text && sets[i].text[0] ? dr_rangeset_parse(sets[i].text, sets[i].set)
-						    : 0;
+		r = sets[i].text && sets[i].text[0] ? dr_idset_parse(sets[i].text, sets[i].set) : 0;
 	}
 	return r < 0 ? r : 0;
 }
@@ -149,9 +148,9 @@ void dr_clone_work_free(struct dr_clone_work *clone)
 	dr_clone_sync_free(clone->sync);
 	dr_tree_free(clone->from);
 	dr_tree_free(clone->to);
-	dr_rangeset_fini(&clone->filter.uids);
-	dr_rangeset_fini(&clone->filter.gids);
-	dr_rangeset_fini(&clone->filter.projects);
+	dr_idset_fini(&clone->filter.uids);
+	dr_idset_fini(&clone->filter.gids);
+	dr_idset_fini(&clone->filter.projects);
 	dr_clone_exceptions_free(clone->filter.exceptions);
 	dr_clone_layouts_free(clone->layouts);
 	free(clone->mdts);
