@@ -40,7 +40,7 @@ static void leave(struct place *place)
 	dr_fd_closep(&place->to_fd);
 }
 
-/* @error ENOENT one of the trees does not have the directory */
+/* @error ENOENT the source does not have the directory; ENOTDIR the target does not */
 static int enter(
 	const struct dr_clone_work *clone, struct place *place, const char *dir, size_t len)
 {
@@ -57,7 +57,7 @@ static int enter(
 		int r = place->to_fd;
 
 		leave(place);
-		return r;
+		return r == -ENOENT ? -ENOTDIR : r;
 	}
 	place->dir = dr_xcalloc(1, len + 1);
 	memcpy(place->dir, dir, len);
@@ -164,6 +164,12 @@ static void do_one(struct job *job, struct dr_outcome *outcome)
 	const struct dr_clone_stamp stamp = stamp_of(file);
 	int r = enter(job->clone, &job->at, file->dir, file->dir_len);
 
+	if (r == -ENOTDIR && job->cloner.dry_run) {
+		/* Where its directory would be made, it would be copied. */
+		conclude(outcome, DR_SUCCEEDED, DR_STEP_DONE, 0);
+		outcome->bytes = file->size;
+		return;
+	}
 	if (r < 0) {
 		conclude(outcome, dr_class_of(DR_STEP_OPEN, r), DR_STEP_OPEN, r);
 		return;

@@ -160,13 +160,36 @@ static int gather(struct walk *walk, const struct dr_chunk_file *file, bool is_s
 	return walk->n_names == LINKS_AT_ONCE ? elect(walk) : 0;
 }
 
+/* What a settle tells of directories must be on disk: the jobs that follow rely on them, and nobody looks at them again. */
+static int sync_directories(struct walk *walk)
+{
+	const uint64_t *counts = walk->job.results.counts;
+	bool has_changed = counts[DR_CLONED_DIRS_MADE] || counts[DR_CLONED_CORRECTED] ||
+			   counts[DR_CLONED_DELETED];
+	const struct dr_work_config *config = &walk->job.worker->work->config;
+
+	if (!has_changed || walk->cloner.dry_run || !config->options->fsync ||
+		syncfs(walk->clone->to->fd) == 0) {
+		return 0;
+	}
+	int r = -errno;
+
+	dr_log_limited(10, DR_LOG_ERROR, "target-not-synced",
+		"error=%s next=\"the scan goes back to its last settle\"", strerrorname_np(-r));
+	return r;
+}
+
 static int flush(struct dr_scan *job)
 {
 	struct walk *walk = walk_of(job);
 	int r = elect(walk);
 
-	finish(walk, &walk->builder, false);
-	finish(walk, &walk->held, true);
+	r = r < 0 ? r : sync_directories(walk);
+
+	if (r == 0) {
+		finish(walk, &walk->builder, false);
+		finish(walk, &walk->held, true);
+	}
 	return r;
 }
 
@@ -279,6 +302,12 @@ static int mdt_of(struct walk *walk)
 
 static int copy_dir(struct walk *walk, const struct dr_entry *entry)
 {
+	if (walk->to_fd < 0) {
+		/* A dry run, below a directory that it would have made. */
+		count(walk, DR_CLONED_DIRS_MADE, 1);
+		push_child(walk, entry->name, entry->name_len);
+		return 0;
+	}
 	int r = dr_clone_dir(&walk->cloner, walk->from_fd, walk->to_fd, entry->name, mdt_of(walk));
 
 	if (r == -ENOENT) {
@@ -508,17 +537,19 @@ static int enter(struct walk *walk)
 
 	walk->to_fd = dr_tree_dir(clone->to, job->here.path, job->here.len);
 	if (walk->to_fd < 0) {
-		/* Not in the target: nothing to delete, no times to set; a copy or a comparison needs it. */
-		bool is_needed = walk->stage == DR_STAGE_COPY && !walk->cloner.dry_run;
+		bool is_absent = walk->to_fd == -ENOENT;
 
-		if (walk->stage == DR_STAGE_VERIFY && walk->to_fd == -ENOENT) {
-			tell_difference(walk, job->here.path, job->here.len, "missing");
-			return -ECHILD;
+		if (is_absent && walk->stage == DR_STAGE_COPY && walk->cloner.dry_run) {
+			walk->is_fresh = true;
+			return 0;
 		}
-		return walk->to_fd == -ENOENT && !is_needed && walk->stage != DR_STAGE_COPY
-			       ? -ECHILD
-		       : walk->to_fd == -ENOENT && !is_needed ? 0
-							      : walk->to_fd;
+		if (is_absent && walk->stage == DR_STAGE_VERIFY) {
+			tell_difference(walk, job->here.path, job->here.len, "missing");
+		}
+		/* Nothing to delete there, no times to set; but a copy made it a moment ago. */
+		return is_absent && walk->stage != DR_STAGE_COPY ? -ECHILD
+		       : is_absent                               ? -ESTALE
+								 : walk->to_fd;
 	}
 	if (walk->stage == DR_STAGE_COPY) {
 		r = dr_tree_read(walk->to_fd, stop_at_once, NULL);
