@@ -384,7 +384,7 @@ static void verify_dir(struct walk *walk)
 
 	r = r < 0 ? r : dr_meta_read(walk->to_fd, "", walk->to_fd, &to);
 	if (r < 0) {
-		dr_scan_directory_error(&walk->job, r);
+		dr_scan_error(&walk->job, walk->job.dir, walk->job.dir_len, r);
 		return;
 	}
 	unsigned parts = dr_meta_compare(&from, &to, ns);
@@ -593,6 +593,19 @@ static int read_entries(struct walk *walk, struct dr_local_dir *local)
 	return r;
 }
 
+/*
+ * A directory of the source that is gone took all below it along; anything else leaves something behind, which is told: another file system
+ * mounted in the source, too.
+ */
+static void dir_error(struct walk *walk, int error, bool is_source)
+{
+	bool is_gone = error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
+
+	if (!is_source || !is_gone || walk->job.here.len == 0) {
+		dr_scan_error(&walk->job, walk->job.here.path, walk->job.here.len, error);
+	}
+}
+
 static int read_dir(struct dr_scan *job)
 {
 	struct walk *walk = walk_of(job);
@@ -602,7 +615,7 @@ static int read_dir(struct dr_scan *job)
 		clone->from->fd, clone->from->dev, job->here.path, job->here.len, &local);
 
 	if (r < 0) {
-		dr_scan_directory_error(job, r);
+		dir_error(walk, r, true);
 		return 0;
 	}
 	walk->from_fd = local.fd;
@@ -629,7 +642,7 @@ static int read_dir(struct dr_scan *job)
 		return r;
 	}
 	if (r < 0 && r != -ECHILD) {
-		dr_scan_directory_error(job, r);
+		dir_error(walk, r, false);
 	}
 	return 0;
 }
