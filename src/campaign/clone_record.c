@@ -171,6 +171,20 @@ int dr_clone_record_read(
 	return fd < 0 ? -errno : read_at(fd, to_identity, ret_record);
 }
 
+int dr_clone_record_allows_delete(const char *base_path, const struct dr_spec *spec)
+{
+	dr_cleanup(dr_clone_record_freep) struct dr_clone_record *record = NULL;
+	int r = dr_clone_record_read(base_path, spec->clone.to_identity, &record);
+
+	if (r < 0) {
+		return r;
+	}
+	return record->n_sources == 1 && dr_clone_record_has(record, spec->clone.from_identity) &&
+			       (!record->merged || spec->clone.merge)
+		       ? 0
+		       : -EPERM;
+}
+
 /* One that is noted at a time. Where there are no locks the window is left open. */
 static int lock(int folder_fd)
 {

@@ -41,6 +41,14 @@ static inline void dr_clone_record_freep(struct dr_clone_record **record)
 bool dr_clone_record_has(const struct dr_clone_record *record, const char *from_identity);
 
 /*
+ * For who is about to begin a campaign's delete pass: another source may have been copied there since its start.
+ * @return 0 what is known allows it
+ * @error EPERM another source was copied there, or the target held something before and the campaign has no --merge; ENOENT nothing is known here, which is
+ *        what other hosts with redis_url see; EBADMSG
+ */
+dr_nodiscard int dr_clone_record_allows_delete(const char *base_path, const struct dr_spec *spec);
+
+/*
  * Notes that the campaign copies into its target. Of two starts at once one is refused.
  * @param seen the record on which the start was decided, or NULL when there was none
  * @param is_empty the target holds nothing: what was known of it counts no more

@@ -128,6 +128,42 @@ START_TEST(clone_record__refuses_what_was_decided_on_an_older_one)
 }
 END_TEST
 
+static int allows(struct place *place, char *from, bool merge)
+{
+	struct dr_spec spec = {
+		.kind = DR_CLONE,
+		.clone = { .from_identity = from, .to_identity = dst, .merge = merge },
+	};
+	return dr_clone_record_allows_delete(place->base, &spec);
+}
+
+START_TEST(clone_record__allows_to_delete_what_one_source_filled)
+{
+	struct place place dr_cleanup(place_fini);
+	place_init(&place);
+	ck_assert_int_eq(allows(&place, src, true), -ENOENT);
+	note(&place, src, dst, id1, true);
+	ck_assert_int_eq(allows(&place, src, false), 0);
+	ck_assert_int_eq(allows(&place, src2, true), -EPERM);
+	note(&place, src2, dst, id2, false);
+	ck_assert_int_eq(allows(&place, src, true), -EPERM);
+	ck_assert_int_eq(allows(&place, src2, true), -EPERM);
+	note(&place, src2, dst, id3, true);
+	ck_assert_int_eq(allows(&place, src, true), -EPERM);
+	ck_assert_int_eq(allows(&place, src2, false), 0);
+}
+END_TEST
+
+START_TEST(clone_record__allows_to_delete_what_was_there_before_by_merge_only)
+{
+	struct place place dr_cleanup(place_fini);
+	place_init(&place);
+	note(&place, src, dst, id1, false);
+	ck_assert_int_eq(allows(&place, src, false), -EPERM);
+	ck_assert_int_eq(allows(&place, src, true), 0);
+}
+END_TEST
+
 START_TEST(clone_record__says_when_it_is_damaged)
 {
 	static const char *const bad[] = { "", "{", "[]", "{}",
@@ -154,4 +190,6 @@ DR_UNIT_MAIN("clone_record", clone_record__comes_back_byte_for_byte,
 	clone_record__keeps_every_source_of_a_target_that_is_not_empty,
 	clone_record__forgets_what_an_empty_target_held,
 	clone_record__refuses_what_was_decided_on_an_older_one,
+	clone_record__allows_to_delete_what_one_source_filled,
+	clone_record__allows_to_delete_what_was_there_before_by_merge_only,
 	clone_record__says_when_it_is_damaged)
