@@ -322,6 +322,7 @@ int dr_clone_move_job(struct dr_worker *worker, struct dr_claim *claim)
 	} else {
 		dr_claim_drop(&worker->work->claims, claim);
 		free(claim);
+		dr_clone_sync_slot_back(job.clone->sync, worker->slot);
 		for (size_t i = 0; job.elected && i < job.chunk.n_files; i++) {
 			free(job.elected[i]);
 		}

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 
 #define MOST_UNSETTLED 64 /* jobs; more, and workers wait */
+#define N_SLOTS 256       /* jobs that are done, being settled, and in the workers' hands */
 
 struct dr_clone_sync {
 	struct dr_work *work;
@@ -17,6 +18,7 @@ struct dr_clone_sync {
 	pthread_cond_t changed;
 	struct dr_finished *jobs;
 	size_t n, cap;
+	bool is_taken[N_SLOTS];
 	bool stop;
 };
 
@@ -26,6 +28,7 @@ static void finished_fini(struct dr_clone_sync *sync, struct dr_finished *job)
 	free(job->claim);
 	dr_chunk_fini(&job->chunk);
 	free(job->outcomes);
+	dr_clone_sync_slot_back(sync, job->slot);
 }
 
 static void tell_audit(struct dr_clone_sync *sync, const struct dr_finished *job)
@@ -125,6 +128,30 @@ static void *sync_thread(void *arg)
 	}
 	(void)pthread_mutex_unlock(&sync->lock);
 	return NULL;
+}
+
+unsigned dr_clone_sync_slot(struct dr_clone_sync *sync)
+{
+	unsigned slot = 0;
+
+	(void)pthread_mutex_lock(&sync->lock);
+	while (sync->is_taken[slot]) {
+		if (++slot == N_SLOTS) {
+			slot = 0;
+			(void)pthread_cond_wait(&sync->changed, &sync->lock);
+		}
+	}
+	sync->is_taken[slot] = true;
+	(void)pthread_mutex_unlock(&sync->lock);
+	return slot;
+}
+
+void dr_clone_sync_slot_back(struct dr_clone_sync *sync, unsigned slot)
+{
+	(void)pthread_mutex_lock(&sync->lock);
+	sync->is_taken[slot] = false;
+	(void)pthread_cond_broadcast(&sync->changed);
+	(void)pthread_mutex_unlock(&sync->lock);
 }
 
 int dr_clone_sync_new(struct dr_work *work, int to_fd, struct dr_clone_sync **ret_sync)

@@ -62,7 +62,16 @@ struct dr_finished {
 	struct dr_chunk chunk;       /* owned */
 	struct dr_outcome *outcomes; /* of files [claim->next, done); owned */
 	size_t done;                 /* fewer than chunk.n_files: the rest is given back */
+	unsigned slot;               /* of dr_clone_sync_slot() */
 };
+
+/*
+ * A consumer of the queue holds one claim at a time, and a mover's is still held when it takes the next: so each claim has a consumer's name of its own, from a
+ * bounded stock. Waits while all are in use.
+ */
+unsigned dr_clone_sync_slot(struct dr_clone_sync *sync);
+/* Where no job came of it. */
+void dr_clone_sync_slot_back(struct dr_clone_sync *sync, unsigned slot);
 
 dr_nodiscard int dr_clone_sync_new(
 	struct dr_work *work, int to_fd, struct dr_clone_sync **ret_sync);

@@ -88,6 +88,26 @@ static int do_job(struct dr_worker *worker, struct dr_claim *claim)
 	return r;
 }
 
+/* A clone's movers take the next job while the last one waits to be settled. */
+static bool has_slots(const struct dr_worker *worker)
+{
+	return worker->work->clone && worker->job == DR_JOB_MOVE;
+}
+
+static void name_consumer(struct dr_worker *worker, const char *epoch)
+{
+	const char *process = worker->work->config.process;
+
+	if (has_slots(worker)) {
+		worker->slot = dr_clone_sync_slot(worker->work->clone->sync);
+		(void)snprintf(worker->who, sizeof(worker->who), "%s/move-%u@%s", process,
+			worker->slot, epoch);
+	} else {
+		(void)snprintf(
+			worker->who, sizeof(worker->who), "%s/%s@%s", process, worker->name, epoch);
+	}
+}
+
 static void *worker_main(void *arg)
 {
 	struct dr_worker *worker = arg;
@@ -113,8 +133,7 @@ static void *worker_main(void *arg)
 		char epoch[DR_EPOCH_SIZE];
 
 		dr_link_epoch(work->config.link, epoch);
-		(void)snprintf(worker->who, sizeof(worker->who), "%s/%s@%s", work->config.process,
-			worker->name, epoch);
+		name_consumer(worker, epoch);
 		struct dr_claim *claim = dr_xcalloc(1, sizeof(*claim));
 
 		r = dr_claim_take(worker->store, &work->claims, worker->job,
@@ -122,6 +141,9 @@ static void *worker_main(void *arg)
 			&worker->aside, &none);
 		if (r <= 0) {
 			free(claim);
+			if (has_slots(worker)) {
+				dr_clone_sync_slot_back(work->clone->sync, worker->slot);
+			}
 		}
 		if (r == 0) {
 			idle(worker, none, &ms);

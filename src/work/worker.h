@@ -45,6 +45,7 @@ struct dr_worker {
 	unsigned number;
 	char name[32]; /* "move-3" */
 	char who[DR_WHO_SIZE];
+	unsigned slot; /* of its consumer's name, where it has one for each claim */
 	pthread_t thread;
 	bool started;
 	struct dr_store *store;
