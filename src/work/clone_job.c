@@ -313,7 +313,8 @@ int dr_clone_move_job(struct dr_worker *worker, struct dr_claim *claim)
 		struct dr_finished finished = { .claim = claim,
 			.chunk = job.chunk,
 			.outcomes = job.outcomes,
-			.done = job.done };
+			.done = job.done,
+			.slot = worker->slot };
 
 		for (size_t i = 0; job.elected && i < job.chunk.n_files; i++) {
 			free(job.elected[i]);

@@ -132,6 +132,7 @@ static int elect(struct walk *walk)
 		name->file.dir = name->path.bytes;
 		name->file.name = name->path.bytes + name->name;
 		if (r == 0 && elected[i]) {
+			name->file.size = 0; /* its data is the elected one's */
 			add(walk, &walk->held, &name->file);
 		} else if (r == 0 && name->is_same) {
 			count(walk, DR_CLONED_UNCHANGED, 1);
