@@ -44,6 +44,9 @@ class Site:
         self.daemons.append(process)
         return process
 
+    def logs(self):
+        return [(p.name, p.read_text(errors='backslashreplace')[-8000:]) for p in self.dir.glob('*.log')]
+
     def log(self, name):
         return (self.dir / f'{name}.log').read_text(errors='backslashreplace')
 
