@@ -148,7 +148,9 @@ static int parse_text(
 	for (const char *p = text; p < end;) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = (size_t)((newline ? newline : end) - p);
-		char *line dr_cleanup(dr_freep) = dr_xasprintf("%.*s", (int)n, p);
+		char *line dr_cleanup(dr_freep) = dr_xrealloc(NULL, n + 1);
+		memcpy(line, p, n);
+		line[n] = 0;
 		const char *wrong = memchr(p, 0, n) ? "a NUL byte" : parse_line(line, layouts);
 		number++;
 		if (wrong) {
