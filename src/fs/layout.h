@@ -143,6 +143,12 @@ struct dr_layout *dr_layout_copy(const struct dr_layout *layout);
  */
 struct dr_layout *dr_layout_mirror(const struct dr_layout *layout, uint32_t mirror);
 /*
+ * What of a layout can be asked for on another file system: components with their stripe sizes and counts, and pools; no objects, OST indices,
+ * ids, generations or states. Of a mirrored one, `mirrors` keeps them all (a directory's default), else it is the first mirror that is not stale.
+ * @return a new layout; NULL: foreign, released, or with parity
+ */
+struct dr_layout *dr_layout_template(const struct dr_layout *layout, bool mirrors);
+/*
  * The first mirror with an object of an initialised component on the set, stale or not. @return its number; 0: there
  * is none, or the layout is not mirrored
  */

@@ -146,23 +146,29 @@ static int lustre_identity(struct dr_fs *base, char *buf, size_t size)
 
 /* ---- OSTs ---- */
 
+int dr_lustre_statfs(int fd, uint32_t type, uint32_t index, struct dr_lustre_statfs *ret_st,
+	struct dr_lustre_uuid *ret_uuid)
+{
+	struct dr_lustre_statfs_call call = {
+		.len = sizeof(call),
+		.version = DR_LUSTRE_IOCTL_VERSION,
+		.statfs_len = sizeof(*ret_st),
+		.statfs = ret_st,
+		.uuid_len = sizeof(*ret_uuid),
+		.uuid = ret_uuid,
+		.inline1_len = sizeof(call.type),
+		.inline2_len = sizeof(call.index),
+		.type = type | DR_LUSTRE_STATFS_NODELAY,
+		.index = index,
+	};
+	return dr_lustre_ioctl(fd, DR_LUSTRE_STATFS, &call);
+}
+
 int dr_lustre_ost(struct dr_lustre *fs, uint32_t index, struct dr_ost *ret_ost)
 {
 	struct dr_lustre_statfs st = { 0 };
 	struct dr_lustre_uuid uuid = { 0 };
-	struct dr_lustre_statfs_call call = {
-		.len = sizeof(call),
-		.version = DR_LUSTRE_IOCTL_VERSION,
-		.statfs_len = sizeof(st),
-		.statfs = &st,
-		.uuid_len = sizeof(uuid),
-		.uuid = &uuid,
-		.inline1_len = sizeof(call.type),
-		.inline2_len = sizeof(call.index),
-		.type = DR_LUSTRE_STATFS_OST | DR_LUSTRE_STATFS_NODELAY,
-		.index = index,
-	};
-	int r = dr_lustre_ioctl(fs->root_fd, DR_LUSTRE_STATFS, &call);
+	int r = dr_lustre_statfs(fs->root_fd, DR_LUSTRE_STATFS_OST, index, &st, &uuid);
 	if (r < 0) {
 		return r;
 	}
@@ -419,20 +425,24 @@ static int lustre_dir_read(struct dr_dir *base, uint64_t position, dr_entry_fn *
 	return DR_DIR_MORE;
 }
 
-static int lustre_dir_default(struct dr_dir *base, struct dr_buf *out)
+int dr_lustre_dir_layout(int fd, struct dr_buf *out)
 {
-	struct dr_lustre_dir *dir = dr_lustre_dir_of(base);
 	struct dr_lustre_info *info dr_cleanup(dr_freep) = dr_xcalloc(1, sizeof(*info));
-	int r = dr_lustre_ioctl(dir->local.fd, DR_LUSTRE_GETINFO, info);
+	int r = dr_lustre_ioctl(fd, DR_LUSTRE_GETINFO, info);
 
 	if (r < 0) {
-		return dr_lustre_layout(dir->local.fd, out); /* all that an older client tells */
+		return dr_lustre_layout(fd, out); /* all that an older client tells */
 	}
 	if (info->layout_size == 0 || info->layout_size > sizeof(info->layout)) {
 		return info->layout_size == 0 ? -ENODATA : -EPROTO;
 	}
 	dr_buf_put(out, info->layout, info->layout_size);
 	return 0;
+}
+
+static int lustre_dir_default(struct dr_dir *dir, struct dr_buf *out)
+{
+	return dr_lustre_dir_layout(dr_lustre_dir_of(dir)->local.fd, out);
 }
 
 static int lustre_entry_stat(struct dr_dir *dir, const char *name, struct dr_stat *ret_stat)

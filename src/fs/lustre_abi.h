@@ -150,6 +150,7 @@ _Static_assert(offsetof(struct dr_lustre_statfs_call, type) == 576, "ioc_bulk");
 _Static_assert(sizeof(struct dr_lustre_statfs_call) == 592, "obd_ioctl_data");
 #define DR_LUSTRE_STATFS 0xc00866a4ul
 #define DR_LUSTRE_IOCTL_VERSION 0x00010004u
+#define DR_LUSTRE_STATFS_MDT 1u /* LL_STATFS_LMV */
 #define DR_LUSTRE_STATFS_OST 2u /* LL_STATFS_LOV */
 #define DR_LUSTRE_STATFS_NODELAY                                                                   \
 	4u /* LL_STATFS_NODELAY: a server that is down answers at once, with an error */
@@ -169,6 +170,42 @@ _Static_assert(sizeof(struct dr_lustre_statfs) == 144, "obd_statfs");
 struct dr_lustre_uuid {
 	char text[40]; /* "lustre-OST0000_UUID" */
 };
+
+/*
+ * lustre_user.h: struct lmv_user_md_v1, and lustre_ioctl.h: struct obd_ioctl_data as above with two inline buffers, each rounded up to 8 bytes: the name
+ * with its NUL, and this. LL_IOC_LMV_SETSTRIPE (2.4) on a directory makes a directory of that name, on that MDT. Without CREATE_ONLY (2.14) a
+ * directory that is there already is spread anew.
+ */
+struct dr_lustre_dir_stripe {
+	uint32_t magic, count;
+	uint32_t mdt; /* index of the first */
+	uint32_t hash, type;
+	uint8_t inherit, inherit_rr;
+	uint8_t padding[10];
+	char pool[16];
+};
+_Static_assert(sizeof(struct dr_lustre_dir_stripe) == 48, "lmv_user_md_v1");
+struct dr_lustre_mkdir_call {
+	uint32_t len; /* of all, with the inline buffers */
+	uint32_t version;
+	uint8_t unused1[112];
+	uint32_t flags; /* ioc_obdo1.o_flags */
+	uint8_t unused2[352];
+	uint32_t mode; /* ioc_type */
+	uint8_t unused3[32];
+	uint32_t name_len, padding3;
+	void *name;
+	uint32_t stripe_len, padding4;
+	void *stripe;
+	uint8_t unused4[32];
+};
+_Static_assert(offsetof(struct dr_lustre_mkdir_call, flags) == 120, "ioc_obdo1.o_flags");
+_Static_assert(offsetof(struct dr_lustre_mkdir_call, mode) == 476, "ioc_type");
+_Static_assert(offsetof(struct dr_lustre_mkdir_call, name_len) == 512, "ioc_inllen1");
+_Static_assert(sizeof(struct dr_lustre_mkdir_call) == 576, "obd_ioctl_data");
+#define DR_LUSTRE_MKDIR 0xc03066f0ul
+#define DR_LUSTRE_MKDIR_CREATE_ONLY 2u  /* OBD_FL_OBDMDEXISTS */
+#define DR_LUSTRE_DIR_MAGIC 0x0CD30CD0u /* LMV_USER_MAGIC */
 
 /* lustre_user.h: O_LOV_DELAY_CREATE (O_NOCTTY | FASYNC): a new file gets no objects until it gets a layout, or is written */
 #define DR_LUSTRE_O_DELAY_CREATE (O_NOCTTY | FASYNC)

@@ -100,6 +100,12 @@ dr_nodiscard int dr_lustre_ioctl(int fd, unsigned long request, void *arg);
 /* Appends the value of lustre.lov. @error ENODATA none */
 dr_nodiscard int dr_lustre_layout(int fd, struct dr_buf *out);
 
+/* The default layout of an open directory, appended. @error ENODATA none */
+dr_nodiscard int dr_lustre_dir_layout(int fd, struct dr_buf *out);
+/* statfs of one target, DR_LUSTRE_STATFS_OST or _MDT, at once or not at all. @error EAGAIN no such index; ENODATA inactive */
+dr_nodiscard int dr_lustre_statfs(int fd, uint32_t type, uint32_t index,
+	struct dr_lustre_statfs *ret_st, struct dr_lustre_uuid *ret_uuid);
+
 /* lustre.c */
 void dr_lustre_dir_unref(struct dr_lustre_dir *dir);
 /* FID, attributes and layout of a name, into dir->info and dir->stat. @error ENOENT */

@@ -6,7 +6,8 @@
 
 /*
  * Which layout a new file of the target gets (--layout). Elsewhere than on Lustre all of it means nothing.
- *   keep     that of the source, where that is Lustre too, else as default: its components, stripe sizes and counts, and pools that the target has
+ *   keep     that of the source, where that is Lustre too, else as default: its components, stripe sizes and counts, and pools that the target has; of
+ *            mirrors one. A released or foreign file gets the default.
  *   default  the target directory's
  *   a file   rules by size, one a line: "SIZE OPTIONS", the first whose SIZE (64K, 1G, "-" for all) is not smaller than the file's; OPTIONS as lfs setstripe
  *            takes them: -c COUNT, -S SIZE, -p POOL. '#' begins a comment. A file that no rule fits gets the default.
@@ -24,5 +25,10 @@ void dr_clone_layouts_free(struct dr_clone_layouts *layouts);
 /* The layout for a file of that size, appended to out (nothing: the default). layouts NULL: nothing. from_fd: the source's file, open. */
 dr_nodiscard int dr_clone_layout_for(
 	const struct dr_clone_layouts *layouts, int from_fd, uint64_t size, struct dr_buf *out);
+/*
+ * The rule of `keep` alone, on the bytes of the source's layout: nothing is appended for a released or foreign one, and for one that is not understood.
+ * @error ENOMEM
+ */
+dr_nodiscard int dr_clone_layout_keep(const void *bytes, size_t len, struct dr_buf *out);
 
 #endif

@@ -26,10 +26,15 @@ struct dr_verify_digest {
 };
 
 /*
- * Compares one entry, a file's content too: both sides are read to their ends, side by side.
- * @param wants_sha256 fills *ret_digest with SHA-256 of the source's content, for a manifest; else with XXH3
- * @param ret_differences 0: none
- * @error ENOENT the source's entry is gone; errors of reading the source; ESTALE the source changed meanwhile
+ * Compares one entry, a file's content too: both sides are read to their ends, side by side, but where both have a hole; a hole equals zeros. The atimes of what is read stay, where
+ * we may say so. Of directories the entry itself is compared, not what is in it.
+ * A released file of the source is read when the cloner says DR_RELEASED_COPY; with DR_RELEASED_STUB all but its content is compared, and *ret_bytes is 0.
+ * What the target alone is missing (DR_VERIFY_MISSING) or has as another type is read all the same, for the digest.
+ * @param wants_sha256 fills *ret_digest with SHA-256 of the source's content, for a manifest; else with XXH3. Of what is no regular file: zeros
+ * @param ret_differences 0: none; never DR_VERIFY_EXTRA
+ * @param ret_bytes of the source's content, with its holes
+ * @error ENOENT the source's entry is gone; errors of reading either side; ESTALE the source changed meanwhile; ENODATA released, and DR_RELEASED_SKIP;
+ *        EAGAIN somebody holds a lease on it; ECANCELED stopping; EINVAL the cloner's buffer is smaller than two pages
  */
 dr_nodiscard int dr_clone_verify(struct dr_cloner *cloner, int from_fd, int to_fd, const char *name,
 	bool wants_sha256, unsigned *ret_differences, struct dr_verify_digest *ret_digest,

@@ -69,36 +69,53 @@ static int unsupported(int error)
 	return error == ENOTTY || error == EINVAL || error == ENOSYS ? -EOPNOTSUPP : -error;
 }
 
-/* Changes what FS_IOC_FSSETXATTR knows: bits of the flags, and the project. */
-static int do_fsx(const struct entry *entry, uint32_t off, uint32_t on, const uint32_t *project)
+/* The entry open for ioctls. own: what the caller has to close */
+static int open_for_ioctl(const struct entry *entry, int *own)
+{
+	if (!*entry->path) {
+		return entry->fd;
+	}
+	*own = open(entry->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return *own < 0 ? -errno : *own;
+}
+
+/*
+ * Gives the entry the immutable and append-only flags of meta; NULL: neither. By the older of the two calls: Lustre refuses the other one
+ * on what is immutable.
+ */
+static int do_flags(const struct entry *entry, const struct dr_meta *meta)
 {
 	int own dr_cleanup(dr_fd_closep) = -EBADF;
-	struct fsxattr attr = { 0 };
-	int fd = entry->fd;
-	if (*entry->path) {
-		own = open(entry->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		fd = own;
-	}
+	int flags = 0;
+	int fd = open_for_ioctl(entry, &own);
 	if (fd < 0) {
-		return -errno;
+		return fd;
+	}
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0) {
+		return unsupported(errno);
+	}
+	flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+	flags |= meta && meta->is_immutable ? FS_IMMUTABLE_FL : 0;
+	flags |= meta && meta->is_append ? FS_APPEND_FL : 0;
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? unsupported(errno) : 0;
+}
+
+static int do_project(const struct entry *entry)
+{
+	const struct dr_meta *want = entry->want;
+	int own dr_cleanup(dr_fd_closep) = -EBADF;
+	struct fsxattr attr = { 0 };
+	int fd = open_for_ioctl(entry, &own);
+	if (fd < 0) {
+		return fd;
 	}
 	if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) < 0) {
 		return unsupported(errno);
 	}
-	struct fsxattr before = attr;
-	attr.fsx_xflags = (attr.fsx_xflags & ~off) | on;
-	attr.fsx_projid = project ? *project : attr.fsx_projid;
-	if (memcmp(&before, &attr, sizeof(attr)) == 0) {
-		return 0;
-	}
+	attr.fsx_projid = want->project;
+	attr.fsx_xflags &= ~(uint32_t)FS_XFLAG_PROJINHERIT;
+	attr.fsx_xflags |= want->project_inherits ? FS_XFLAG_PROJINHERIT : 0;
 	return ioctl(fd, FS_IOC_FSSETXATTR, &attr) < 0 ? unsupported(errno) : 0;
-}
-
-static int do_flags(const struct entry *entry, const struct dr_meta *meta)
-{
-	uint32_t on = (meta && meta->is_immutable ? FS_XFLAG_IMMUTABLE : 0u) |
-		      (meta && meta->is_append ? FS_XFLAG_APPEND : 0u);
-	return do_fsx(entry, FS_XFLAG_IMMUTABLE | FS_XFLAG_APPEND, on, NULL);
 }
 
 /* ---- parts ---- */
@@ -181,7 +198,7 @@ static int restore_capability(const struct entry *entry)
 	return do_set(entry, &attr);
 }
 
-static bool can_fsx(const struct dr_meta *meta)
+static bool has_ioctls(const struct dr_meta *meta)
 {
 	return S_ISREG(meta->mode) || S_ISDIR(meta->mode);
 }
@@ -191,12 +208,11 @@ static int apply_project(const struct entry *entry)
 	const struct dr_meta *want = entry->want, *have = entry->have;
 	uint32_t now = have ? have->project : 0;
 	bool inherits_now = have && have->project_inherits;
-	if (!want->has_project || !can_fsx(want) ||
+	if (!want->has_project || !has_ioctls(want) ||
 		(want->project == now && want->project_inherits == inherits_now)) {
 		return 0;
 	}
-	return do_fsx(entry, FS_XFLAG_PROJINHERIT,
-		want->project_inherits ? FS_XFLAG_PROJINHERIT : 0, &want->project);
+	return do_project(entry);
 }
 
 static int apply_times(const struct entry *entry)
@@ -214,7 +230,7 @@ static int apply_flags(struct entry *entry)
 	const struct dr_meta *wish = entry->parts & DR_META_FLAGS ? entry->want : entry->have;
 	bool immutable_now = entry->have && !entry->flags_are_off && entry->have->is_immutable;
 	bool append_now = entry->have && !entry->flags_are_off && entry->have->is_append;
-	if (!wish || !can_fsx(wish) ||
+	if (!wish || !has_ioctls(wish) ||
 		(wish->is_immutable == immutable_now && wish->is_append == append_now)) {
 		return 0;
 	}
@@ -228,7 +244,7 @@ static int apply_all(struct entry *entry, enum dr_meta_part *ret_part)
 	const struct dr_meta *have = entry->have;
 	int r = 0;
 	enum dr_meta_part part = DR_META_FLAGS;
-	if (have && (have->is_immutable || have->is_append) && can_fsx(have)) {
+	if (have && (have->is_immutable || have->is_append) && has_ioctls(have)) {
 		r = do_flags(entry, NULL);
 		entry->flags_are_off = r == 0;
 	}
