@@ -22,7 +22,11 @@ class Site:
     def conf(self):
         path = self.dir / 'drover.conf'
         keys = {'base_path': self.dir / 'campaigns', 'metrics_port': 0, 'log_level': 'debug', **self.options}
-        path.write_text('[main]\n' + ''.join(f'{k} = {v}\n' for k, v in keys.items()))
+        text = '[main]\n' + ''.join(f'{k} = {v}\n' for k, v in keys.items())
+        # A daemon may be reading it.
+        if not path.exists() or path.read_text() != text:
+            path.with_suffix('.new').write_text(text)
+            os.replace(path.with_suffix('.new'), path)
         return path
 
     def drover(self, *words, code=0):
