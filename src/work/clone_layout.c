@@ -87,7 +87,10 @@ static const char *parse_rule(char **words, size_t n, struct rule *rule)
 	}
 	for (size_t i = 1; i < n; i++) {
 		const char *word = words[i];
-		char option = *word == '-' ? word[1] : '\0';
+		char option = '\0';
+		if (*word == '-') {
+			option = word[1];
+		}
 		/* "-c4" as well as "-c 4" */
 		const char *value = option && word[2] ? word + 2 : i + 1 < n ? words[++i] : "";
 		if (!option || parse_option(option, value, comp) < 0) {
@@ -136,25 +139,38 @@ static const char *parse_line(char *line, struct dr_clone_layouts *layouts)
 	return NULL;
 }
 
-int dr_clone_layouts_new(
-	const char *text, size_t len, struct dr_clone_layouts **ret_layouts, char **ret_message)
+/* @return 0; -EINVAL with *ret_message */
+static int parse_text(
+	const char *text, size_t len, struct dr_clone_layouts *layouts, char **ret_message)
 {
-	struct dr_clone_layouts *layouts = dr_xcalloc(1, sizeof(*layouts));
-	const char *end = text ? text + len : NULL;
+	const char *end = text + len;
 	size_t number = 0;
-	layouts->keep = !text;
 	for (const char *p = text; p < end;) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = (size_t)((newline ? newline : end) - p);
-		char *line dr_cleanup(dr_freep) = dr_xasprintf("%.*s", (int)n, p);
+		char *line dr_cleanup(dr_freep) = dr_xrealloc(NULL, n + 1);
+		memcpy(line, p, n);
+		line[n] = 0;
 		const char *wrong = memchr(p, 0, n) ? "a NUL byte" : parse_line(line, layouts);
 		number++;
 		if (wrong) {
 			*ret_message = dr_xasprintf("%zu: %s", number, wrong);
-			dr_clone_layouts_free(layouts);
 			return -EINVAL;
 		}
 		p += newline ? n + 1 : n;
+	}
+	return 0;
+}
+
+int dr_clone_layouts_new(
+	const char *text, size_t len, struct dr_clone_layouts **ret_layouts, char **ret_message)
+{
+	struct dr_clone_layouts *layouts = dr_xcalloc(1, sizeof(*layouts));
+	layouts->keep = !text;
+	int r = text ? parse_text(text, len, layouts, ret_message) : 0;
+	if (r < 0) {
+		dr_clone_layouts_free(layouts);
+		return r;
 	}
 	*ret_layouts = layouts;
 	return 0;

@@ -172,7 +172,8 @@ static int read_xattrs(const struct handle *at, struct dr_buf *out)
 
 bool dr_meta_next_attr(struct dr_cur *cur, struct dr_meta_attr *ret_attr)
 {
-	const uint8_t *end = memchr(cur->p, 0, dr_cur_left(cur));
+	size_t left = dr_cur_left(cur);
+	const uint8_t *end = left ? memchr(cur->p, 0, left) : NULL;
 	if (!end) {
 		return false;
 	}

@@ -62,6 +62,16 @@ class Archived(Folder):
         self.assertEqual(report['progress']['discovered'], 0)
         self.assertIn('released', self.state(path))
 
+    def test_a_clone_sees_that_a_file_is_released(self):
+        program = os.path.join(os.path.dirname(lustre.BUILD), 'tests', 'lustre', 'tree_probe')
+        if not os.path.exists(program):
+            self.skipTest(f'{program} was not built')
+        path = self.archived('f')
+        self.assertEqual(sh(program, 'released', path).strip(), '0')
+        sh('lfs', 'hsm_release', path)
+        self.assertEqual(sh(program, 'released', path).strip(), '1')
+        self.assertIn('released', self.state(path))
+
 
 FS_IOC_ADD_ENCRYPTION_KEY, FS_IOC_REMOVE_ENCRYPTION_KEY, FS_IOC_SET_ENCRYPTION_POLICY = 0xc0506617, 0xc0406618, 0x800c6613
 
