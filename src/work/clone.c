@@ -33,6 +33,11 @@ static uint32_t resolution(const struct dr_cloner *cloner)
 							   : cloner->to->time_ns;
 }
 
+static void set_projects(struct entry *entry)
+{
+	entry->want.no_projects = entry->have.no_projects = entry->cloner->no_projects;
+}
+
 static struct dr_clone_stamp stamp_of(const struct dr_meta *meta)
 {
 	return (struct dr_clone_stamp){
@@ -59,7 +64,7 @@ static int same_content(const struct entry *entry)
 	if (r != 0 || to < 0) {
 		return r == 1; /* a stub's data is nowhere to be compared */
 	}
-	dr_clone_let_tick(entry->cloner, &stamp.ctime);
+	(void)dr_clone_let_tick(entry->cloner, &stamp.ctime);
 	r = dr_clone_same_data(entry->cloner, from, to, stamp.size);
 	if (r == 1 && (fstat(from, &st) < 0 || !dr_clone_stamp_is(&stamp, &st))) {
 		r = 0;
@@ -151,6 +156,7 @@ int dr_clone_compare(const struct dr_cloner *cloner, int from_fd, int to_fd, con
 	struct dr_cloner own = *cloner;
 	struct entry entry dr_cleanup(
 		entry_fini) = { .cloner = &own, .from_fd = from_fd, .to_fd = to_fd, .name = name };
+	set_projects(&entry);
 	int r = look_at_source(&entry);
 
 	if (r == 0) {
@@ -189,14 +195,12 @@ static int check_name(struct entry *entry, const struct dr_clone_stamp *stamp)
 }
 
 /* All of a regular file but its name. */
-static int fill(struct entry *entry, int from, const struct stat *st, struct dr_clone_temp *temp,
-	bool is_stub)
+static int fill(struct entry *entry, int from, struct dr_clone_temp *temp, bool is_stub)
 {
 	struct dr_cloner *cloner = entry->cloner;
-	struct dr_clone_stamp stamp;
+	struct dr_clone_stamp stamp = stamp_of(&entry->want);
 	struct stat after;
 
-	dr_clone_stamp_of(st, &stamp);
 	entry->step = DR_STEP_CREATE;
 	int to = dr_clone_create(cloner, temp, from, stamp.size, false);
 
@@ -204,7 +208,7 @@ static int fill(struct entry *entry, int from, const struct stat *st, struct dr_
 		return to;
 	}
 	int r = dr_clone_temp_made(temp, to);
-	bool is_sparse = dr_clone_is_sparse(stamp.size, (uint64_t)st->st_blocks);
+	bool is_sparse = dr_clone_is_sparse(stamp.size, entry->want.blocks);
 
 	if (r == 0 && !is_stub) {
 		r = dr_clone_copy_data(cloner, from, to, 0, stamp.size, is_sparse, &entry->step);
@@ -216,7 +220,7 @@ static int fill(struct entry *entry, int from, const struct stat *st, struct dr_
 	}
 	if (r == 0) {
 		entry->step = DR_STEP_ATTRS;
-		r = dr_clone_dress(temp, to, &entry->want);
+		r = dr_clone_dress(cloner, temp, to, &entry->want);
 	}
 	if (r == 0 && fstat(from, &after) < 0) {
 		entry->step = DR_STEP_COPY;
@@ -234,64 +238,52 @@ static int fill(struct entry *entry, int from, const struct stat *st, struct dr_
 	return r;
 }
 
-/* What is at the open source, and its attributes, of one version. @return 1 its data is to be left out */
-static int take(struct entry *entry, int from, struct stat *ret_st)
+/* Reads what is at the open source. @return 1 its data is to be left out */
+static int take(struct entry *entry, int from)
 {
-	entry->step = DR_STEP_OPEN;
-	if (fstat(from, ret_st) < 0) {
-		return -errno;
-	}
-	if (!S_ISREG(ret_st->st_mode)) {
-		entry->step = DR_STEP_VERSION;
-		return -ESTALE;
-	}
-	if (entry->ino && ret_st->st_ino != entry->ino) {
-		return -ENOENT;
-	}
-	entry->step = DR_STEP_LAYOUT;
+	const struct dr_meta *want = &entry->want;
 	int stub = dr_clone_stub(entry->cloner, from);
 
-	if (stub < 0 || entry->cloner->dry_run) {
+	entry->step = DR_STEP_LAYOUT;
+	if (stub < 0) {
 		return stub;
 	}
 	entry->step = DR_STEP_OPEN;
-	dr_clone_let_tick(entry->cloner, &ret_st->st_ctim);
 	int r = dr_meta_read(entry->from_fd, entry->name, from, &entry->want);
 
+	if (r == 0 && !entry->cloner->dry_run && dr_clone_let_tick(entry->cloner, &want->ctime)) {
+		r = dr_meta_read(entry->from_fd, entry->name, from, &entry->want);
+	}
 	if (r < 0) {
 		return r;
 	}
-	/* Then it changed since, and what was read of it may be of two versions. */
-	struct dr_clone_stamp stamp = stamp_of(&entry->want);
-
-	if (!dr_clone_stamp_is(&stamp, ret_st)) {
+	if (!S_ISREG(want->mode)) {
 		entry->step = DR_STEP_VERSION;
 		return -ESTALE;
 	}
-	return stub;
+	return entry->ino && want->ino != entry->ino ? -ENOENT : stub;
 }
 
 static int make_file(struct entry *entry)
 {
 	int from dr_cleanup(dr_fd_closep) = dr_clone_open(entry->from_fd, entry->name);
 	struct dr_clone_temp temp;
-	struct stat st;
 
 	if (from < 0) {
 		entry->step = from == -ESTALE ? DR_STEP_VERSION : DR_STEP_OPEN;
 		return from;
 	}
-	int stub = take(entry, from, &st);
+	int stub = take(entry, from);
 
 	if (stub < 0) {
 		return stub;
 	}
 	if (entry->cloner->dry_run) {
-		entry->bytes = stub ? 0 : (uint64_t)st.st_size;
+		entry->bytes = stub ? 0 : entry->want.size;
 		return 0;
 	}
-	dr_clone_temp_init(&temp, entry->cloner, entry->to_fd, st.st_ino, entry->delivery);
-	int r = fill(entry, from, &st, &temp, stub);
+	dr_clone_temp_init(&temp, entry->cloner, entry->to_fd, entry->want.ino, entry->delivery);
+	int r = fill(entry, from, &temp, stub);
 
 	if (r == 0) {
 		entry->step = DR_STEP_SWAP;
@@ -353,7 +345,7 @@ static int make_other(struct entry *entry)
 	}
 	if (r == 0) {
 		entry->step = DR_STEP_ATTRS;
-		r = dr_clone_dress(&temp, -1, &entry->want);
+		r = dr_clone_dress(entry->cloner, &temp, -1, &entry->want);
 	}
 	if (r == 0) {
 		r = check_name(entry, &stamp);
@@ -439,6 +431,7 @@ void dr_clone_entry(struct dr_cloner *cloner, int from_fd, int to_fd, const char
 	if (!cloner->dry_run && ino) {
 		dr_clone_sweep(cloner, to_fd, ino, delivery);
 	}
+	set_projects(&entry);
 	int r = look(&entry);
 
 	if (r == 0 && again && !cloner->dry_run) {

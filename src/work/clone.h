@@ -41,9 +41,21 @@ struct dr_cloner {
 	uint8_t *buffer;  /* aligned to a page */
 	size_t buffer_bytes;
 	const _Atomic bool *stop; /* then a copy ends with ECANCELED, outcome busy */
-	/* Learned by the cloner: these two file systems have no copy_file_range(). */
-	bool no_range_copy;
+	/* What the cloner has learned; zero where it has not. */
+	bool no_range_copy; /* these two file systems have no copy_file_range() */
+	bool no_projects;   /* by dr_clone_begin() */
+	bool is_bare;       /* by dr_clone_enter(): that directory hands down nothing */
+	int bare_fd;
 };
+
+/*
+ * Neither has to be called; each spares some calls of the kernel a file.
+ * dr_clone_begin(): once; whether the source has project IDs at all.
+ * dr_clone_enter(): for each directory of the target before its first entry, and after dr_clone_dir() changed it; whether what is made in it begins with an ACL or a project.
+ * Who calls it for one directory calls it for all.
+ */
+dr_nodiscard int dr_clone_begin(struct dr_cloner *cloner);
+dr_nodiscard int dr_clone_enter(struct dr_cloner *cloner, int to_fd);
 
 /* How an entry of the source stands to the target's of the same name. */
 enum dr_clone_verdict {

@@ -107,8 +107,8 @@ static int would_make(int to_fd, const char *name)
 
 int dr_clone_dir(struct dr_cloner *cloner, int from_fd, int to_fd, const char *name, int mdt)
 {
-	struct dr_meta want dr_cleanup(dr_meta_fini) = { 0 };
-	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
+	struct dr_meta want dr_cleanup(dr_meta_fini) = { .no_projects = cloner->no_projects };
+	struct dr_meta have dr_cleanup(dr_meta_fini) = { .no_projects = cloner->no_projects };
 	enum dr_meta_part part = 0;
 	int r = dr_meta_read(from_fd, name, -1, &want);
 
@@ -149,8 +149,8 @@ int dr_clone_dir(struct dr_cloner *cloner, int from_fd, int to_fd, const char *n
 
 int dr_clone_dir_times(struct dr_cloner *cloner, int from_dir_fd, int to_dir_fd)
 {
-	struct dr_meta want dr_cleanup(dr_meta_fini) = { 0 };
-	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
+	struct dr_meta want dr_cleanup(dr_meta_fini) = { .no_projects = cloner->no_projects };
+	struct dr_meta have dr_cleanup(dr_meta_fini) = { .no_projects = cloner->no_projects };
 	enum dr_meta_part part = 0;
 	uint32_t ns = cloner->from->time_ns > cloner->to->time_ns ? cloner->from->time_ns
 								  : cloner->to->time_ns;

@@ -7,13 +7,37 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/xattr.h>
 #include <time.h>
 
 /* The tick of the clock that files get their times from is a jiffy, 10 ms at most. */
-#define TICK_NS 10000000
-#define SECOND_NS 1000000000
+#define TICK_NS INT64_C(10000000)
+#define SECOND_NS INT64_C(1000000000)
 #define CREATE_TRIES 4
+
+int dr_clone_begin(struct dr_cloner *cloner)
+{
+	int r = dr_meta_keeps_projects(cloner->from->fd);
+
+	if (r >= 0) {
+		cloner->no_projects = r == 0;
+	}
+	return r < 0 ? r : 0;
+}
+
+int dr_clone_enter(struct dr_cloner *cloner, int to_fd)
+{
+	struct dr_meta meta dr_cleanup(dr_meta_fini) = { .no_projects = cloner->no_projects };
+	int r = dr_meta_read(to_fd, "", to_fd, &meta);
+	struct dr_cur cur = dr_cur_of(meta.xattrs.data, meta.xattrs.len);
+	struct dr_meta_attr attr;
+
+	cloner->is_bare = r == 0 && !meta.project_inherits;
+	cloner->bare_fd = to_fd;
+	while (cloner->is_bare && dr_meta_next_attr(&cur, &attr)) {
+		cloner->is_bare = strcmp(attr.name, DR_META_DEFAULT_ACL) != 0;
+	}
+	return r;
+}
 
 int dr_clone_open(int from_fd, const char *name)
 {
@@ -25,17 +49,11 @@ int dr_clone_open(int from_fd, const char *name)
 		fd = openat(from_fd, name, flags);
 	}
 	if (fd < 0) {
-		return errno == ELOOP || errno == ENXIO ? -ESTALE : -errno;
+		return errno == ELOOP || errno == ENXIO ? -ESTALE
+		       : errno == EAGAIN                ? -EBUSY /* a write lease */
+							: -errno;
 	}
 	return fd;
-}
-
-void dr_clone_stamp_of(const struct stat *st, struct dr_clone_stamp *ret_stamp)
-{
-	*ret_stamp = (struct dr_clone_stamp){ .ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime = st->st_mtim,
-		.ctime = st->st_ctim };
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
@@ -49,7 +67,7 @@ bool dr_clone_stamp_is(const struct dr_clone_stamp *stamp, const struct stat *st
 	       same_time(&stamp->mtime, &st->st_mtim) && same_time(&stamp->ctime, &st->st_ctim);
 }
 
-void dr_clone_let_tick(const struct dr_cloner *cloner, const struct timespec *ctime)
+bool dr_clone_let_tick(const struct dr_cloner *cloner, const struct timespec *ctime)
 {
 	int64_t tick = cloner->from->time_ns > TICK_NS ? cloner->from->time_ns : TICK_NS;
 	struct timespec now;
@@ -57,11 +75,12 @@ void dr_clone_let_tick(const struct dr_cloner *cloner, const struct timespec *ct
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	/* A clock that is far off tells nothing, and waiting for it helps nobody. */
 	if (now.tv_sec - ctime->tv_sec > 60 || ctime->tv_sec - now.tv_sec > 1) {
-		return;
+		return false;
 	}
-	int64_t age =
-		(now.tv_sec - ctime->tv_sec) * (int64_t)SECOND_NS + now.tv_nsec - ctime->tv_nsec;
+	int64_t age = (now.tv_sec - ctime->tv_sec) * SECOND_NS + now.tv_nsec - ctime->tv_nsec;
 	int64_t left = tick - age < tick ? tick - age : tick;
+
+	bool waits = left > 0;
 
 	while (left > 0 &&
 		!(cloner->stop && atomic_load_explicit(cloner->stop, memory_order_relaxed))) {
@@ -70,6 +89,7 @@ void dr_clone_let_tick(const struct dr_cloner *cloner, const struct timespec *ct
 		dr_sleep_ms((unsigned)((some + 999999) / 1000000));
 		left -= some;
 	}
+	return waits;
 }
 
 int dr_clone_attrs_error(int to_fd, int error, enum dr_meta_part part)
@@ -109,24 +129,19 @@ int dr_clone_create(const struct dr_cloner *cloner, const struct dr_clone_temp *
 	return r;
 }
 
-int dr_clone_dress(const struct dr_clone_temp *temp, int fd, const struct dr_meta *want)
+int dr_clone_dress(const struct dr_cloner *cloner, const struct dr_clone_temp *temp, int fd,
+	const struct dr_meta *want)
 {
-	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
 	enum dr_meta_part part = 0;
-	/* A directory's default ACL goes to what is made in it: then there is something to remove. */
-	bool inherited = fd >= 0 && fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
-	int r = inherited || fd < 0 ? dr_meta_read(temp->dir_fd, temp->name, fd, &have) : 0;
+	unsigned bare = cloner->is_bare && cloner->bare_fd == temp->dir_fd ? DR_META_BARE : 0;
+	int r = dr_meta_apply(temp->dir_fd, temp->name, fd, want, NULL, DR_CLONE_NEW | bare, &part);
 
-	if (r == 0) {
-		r = dr_meta_apply(temp->dir_fd, temp->name, fd, want,
-			inherited || fd < 0 ? &have : NULL, DR_CLONE_NEW, &part);
-	}
 	return dr_clone_attrs_error(temp->dir_fd, r, part);
 }
 
 int dr_clone_lock(int to_fd, const char *name, const struct dr_meta *want)
 {
-	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
+	struct dr_meta have dr_cleanup(dr_meta_fini) = { .no_projects = true };
 	enum dr_meta_part part = 0;
 	int r = 0;
 

@@ -65,9 +65,12 @@ static int join(struct part *part, int from)
 }
 
 /* What was made of a version that is no more: whichever worker sees that first removes it. */
-static void drop_all(struct part *part)
+static void drop_if_changed(struct part *part, int error)
 {
-	if (!part->cloner->dry_run) {
+	bool changed = (error == -ESTALE && part->step == DR_STEP_VERSION) ||
+		       (error == -ENOENT && part->step == DR_STEP_OPEN);
+
+	if (changed && !part->cloner->dry_run) {
 		(void)unlinkat(part->temp.dir_fd, part->temp.name, 0);
 	}
 }
@@ -89,7 +92,7 @@ static int copy_part(struct part *part, uint64_t offset, uint64_t end)
 	if (from < 0 || part->cloner->dry_run) {
 		return from < 0 ? from : 0;
 	}
-	dr_clone_let_tick(part->cloner, &part->stamp->ctime);
+	(void)dr_clone_let_tick(part->cloner, &part->stamp->ctime);
 	int to = join(part, from);
 
 	if (to < 0) {
@@ -127,9 +130,7 @@ void dr_clone_part(struct dr_cloner *cloner, int from_fd, int to_fd, const char 
 	dr_clone_temp_init_parts(&part.temp, cloner, to_fd, stamp);
 	int r = copy_part(&part, offset, offset + bytes);
 
-	if (r == -ESTALE || (r == -ENOENT && part.step == DR_STEP_OPEN)) {
-		drop_all(&part);
-	}
+	drop_if_changed(&part, r);
 	if (r < 0) {
 		dr_clone_conclude_error(ret_outcome, part.step, r);
 		return;
@@ -155,7 +156,7 @@ static int finish(struct part *part, int from, int to, struct dr_meta *want)
 	part->step = DR_STEP_ATTRS;
 	r = dr_clone_temp_made(&part->temp, to);
 	if (r == 0) {
-		r = dr_clone_dress(&part->temp, to, want);
+		r = dr_clone_dress(part->cloner, &part->temp, to, want);
 	}
 	if (r == 0) {
 		r = check_version(part, from);
@@ -173,7 +174,7 @@ static int finish(struct part *part, int from, int to, struct dr_meta *want)
 
 static int end_parts(struct part *part, bool *ret_is_placed)
 {
-	struct dr_meta want dr_cleanup(dr_meta_fini) = { 0 };
+	struct dr_meta want dr_cleanup(dr_meta_fini) = { .no_projects = part->cloner->no_projects };
 	int from dr_cleanup(dr_fd_closep) = open_source(part);
 
 	if (from < 0 || part->cloner->dry_run) {
@@ -209,9 +210,7 @@ void dr_clone_end_parts(struct dr_cloner *cloner, int from_fd, int to_fd, const 
 	dr_clone_temp_init_parts(&part.temp, cloner, to_fd, stamp);
 	int r = end_parts(&part, &is_placed);
 
-	if (r == -ESTALE || (r == -ENOENT && part.step == DR_STEP_OPEN)) {
-		drop_all(&part);
-	}
+	drop_if_changed(&part, r);
 	/* There is no temporary file: a worker that died after its rename has ended them; or somebody removed it, and nothing is there to be ended. */
 	if (r == 0 && is_placed) {
 		part.step = DR_STEP_SWAP;

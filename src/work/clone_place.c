@@ -107,7 +107,7 @@ void dr_clone_temp_drop(const struct dr_clone_temp *temp)
 
 int dr_clone_unlock(int dir_fd, const char *name)
 {
-	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
+	struct dr_meta have dr_cleanup(dr_meta_fini) = { .no_projects = true };
 	enum dr_meta_part part = 0;
 	int r = dr_meta_read(dir_fd, name, -1, &have);
 

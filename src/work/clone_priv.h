@@ -63,13 +63,13 @@ static inline bool dr_clone_is_sparse(uint64_t size, uint64_t blocks)
  * @error ESTALE it is no regular file any more; those of openat
  */
 dr_nodiscard int dr_clone_open(int from_fd, const char *name);
-void dr_clone_stamp_of(const struct stat *st, struct dr_clone_stamp *ret_stamp);
 bool dr_clone_stamp_is(const struct dr_clone_stamp *stamp, const struct stat *st);
 /*
  * Waits until a change of the source would give it another ctime than this: the clock of times only ticks, and a change within the tick in which the stamp was taken
  * would not be seen.
+ * @return it waited: what was read of the source is to be read again
  */
-void dr_clone_let_tick(const struct dr_cloner *cloner, const struct timespec *ctime);
+bool dr_clone_let_tick(const struct dr_cloner *cloner, const struct timespec *ctime);
 /* An attribute that does not fit in its file system is ENOSPC to some, though that has room: then E2BIG. */
 int dr_clone_attrs_error(int to_fd, int error, enum dr_meta_part part);
 /*
@@ -79,8 +79,8 @@ int dr_clone_attrs_error(int to_fd, int error, enum dr_meta_part part);
 dr_nodiscard int dr_clone_create(const struct dr_cloner *cloner, const struct dr_clone_temp *temp,
 	int from, uint64_t size, bool is_shared);
 /* Everything but flags, of a new file that is open. */
-dr_nodiscard int dr_clone_dress(
-	const struct dr_clone_temp *temp, int fd, const struct dr_meta *want);
+dr_nodiscard int dr_clone_dress(const struct dr_cloner *cloner, const struct dr_clone_temp *temp,
+	int fd, const struct dr_meta *want);
 /* Flags, of a file that has its name. */
 dr_nodiscard int dr_clone_lock(int to_fd, const char *name, const struct dr_meta *want);
 /* Whether the released data of an open source file is to be left out: @return 1 a stub; 0 not; ENODATA it is to be refused */

@@ -5,13 +5,13 @@
 #include "base/fdio.h"
 #include "work/clone.h"
 
-#include "unit.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+
+#include "unit.h"
 
 #define TREES_WORD "0123456789abcdef"
 #define TREES_BUFFER (64u << 10)
@@ -31,7 +31,7 @@ static inline void trees_fini(struct trees *t)
 	(void)close(t->from);
 	(void)close(t->to);
 	(void)close(t->fd);
-	(void)dr_remove_tree(AT_FDCWD, t->path);
+	ck_assert_int_eq(dr_remove_tree(AT_FDCWD, t->path), 0);
 }
 
 static inline int trees_dir(int at, const char *name)
@@ -106,11 +106,10 @@ static inline int trees_count(int dir)
 	return n - 2;
 }
 
-static inline void trees_is(
-	struct trees *t, enum dr_class class, enum dr_step step, int error)
+static inline void trees_is(struct trees *t, enum dr_class class, enum dr_step step, int error)
 {
-	ck_assert_msg(t->outcome.class == class && t->outcome.step == step &&
-			      t->outcome.error == error,
+	ck_assert_msg(
+		t->outcome.class == class && t->outcome.step == step && t->outcome.error == error,
 		"%s %s %d", dr_class_name(t->outcome.class), dr_step_name(t->outcome.step),
 		t->outcome.error);
 }
