@@ -202,13 +202,32 @@ static void put_rates(json_t *status, const char *rates_text)
 	json_decref(rates);
 }
 
+/* What a clone copies where to, and in which passes. */
+static void put_clone(json_t *status, const struct dr_spec_clone *clone)
+{
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+	json_t *passes = json_array();
+
+	dr_text_escape(&text, clone->from, strlen(clone->from));
+	set_str(status, "from", dr_buf_cstr(&text));
+	dr_buf_clear(&text);
+	dr_text_escape(&text, clone->to, strlen(clone->to));
+	set_str(status, "to", dr_buf_cstr(&text));
+	for (unsigned pass = DR_PASS_COPY; pass <= DR_PASS_VERIFY; pass <<= 1) {
+		if (clone->passes & pass) {
+			(void)json_array_append_new(passes, json_string(dr_pass_name(pass)));
+		}
+	}
+	(void)json_object_set_new(status, "passes", passes);
+}
+
 /* What is true of a campaign before any daemon ran, and the skeleton of every status. */
 static json_t *status_skeleton(const struct dr_spec *spec)
 {
 	json_t *status = json_object();
 
 	set_str(status, "campaign", spec->name);
-	set_str(status, "kind", "evacuate");
+	set_str(status, "kind", dr_spec_kind_name(spec->kind));
 	set_str(status, "state", DR_STATE_CREATED);
 	set_str(status, "reason", "");
 	set_str(status, "leader", "");
@@ -217,6 +236,9 @@ static json_t *status_skeleton(const struct dr_spec *spec)
 	set_int(status, "round", 0);
 	(void)json_object_set_new(status, "live", json_false());
 	set_str(status, "osts", spec->osts_text);
+	if (spec->kind == DR_CLONE) {
+		put_clone(status, &spec->clone);
+	}
 	put_paths(status, spec);
 	set_int(status, "created_ms", (json_int_t)spec->created_ms);
 	return status;

@@ -33,6 +33,7 @@ bool dr_state_is_final(const char *state);
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
  * sources[]{ost files_moved bytes_moved files_appeared closing{command state_shows_it ended_ms result last_line}} (closing.h)
  * reasons[]{class step error files}
+ * and of a clone: from to passes[]
  */
 dr_nodiscard int dr_control_status(
 	struct dr_store *store, const struct dr_spec *spec, json_t **ret_status);
