@@ -176,8 +176,8 @@ int dr_clone_record_allows_delete(const char *base_path, const struct dr_spec *s
 	dr_cleanup(dr_clone_record_freep) struct dr_clone_record *record = NULL;
 	int r = dr_clone_record_read(base_path, spec->clone.to_identity, &record);
 
-	if (r < 0) {
-		return r;
+	if (!record) {
+		return r < 0 ? r : -ENOENT;
 	}
 	return record->n_sources == 1 && dr_clone_record_has(record, spec->clone.from_identity) &&
 			       (!record->merged || spec->clone.merge)

@@ -204,13 +204,32 @@ static void put_rates(json_t *status, const char *rates_text)
 	json_decref(rates);
 }
 
+/* What a clone copies where to, and in which passes. */
+static void put_clone(json_t *status, const struct dr_spec_clone *clone)
+{
+	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
+	json_t *passes = json_array();
+
+	dr_text_escape(&text, clone->from, strlen(clone->from));
+	set_str(status, "from", dr_buf_cstr(&text));
+	dr_buf_clear(&text);
+	dr_text_escape(&text, clone->to, strlen(clone->to));
+	set_str(status, "to", dr_buf_cstr(&text));
+	for (unsigned pass = DR_PASS_COPY; pass <= DR_PASS_VERIFY; pass <<= 1) {
+		if (clone->passes & pass) {
+			(void)json_array_append_new(passes, json_string(dr_pass_name(pass)));
+		}
+	}
+	(void)json_object_set_new(status, "passes", passes);
+}
+
 /* What is true of a campaign before any daemon ran, and the skeleton of every status. */
 static json_t *status_skeleton(const struct dr_spec *spec)
 {
 	json_t *status = json_object();
 
 	set_str(status, "campaign", spec->name);
-	set_str(status, "kind", spec->kind == DR_CLONE ? "clone" : "evacuate");
+	set_str(status, "kind", dr_spec_kind_name(spec->kind));
 	set_str(status, "state", DR_STATE_CREATED);
 	set_str(status, "reason", "");
 	set_str(status, "leader", "");
@@ -219,40 +238,35 @@ static json_t *status_skeleton(const struct dr_spec *spec)
 	set_int(status, "round", 0);
 	(void)json_object_set_new(status, "live", json_false());
 	set_str(status, "osts", spec->osts_text);
+	if (spec->kind == DR_CLONE) {
+		put_clone(status, &spec->clone);
+	}
 	put_paths(status, spec);
 	set_int(status, "created_ms", (json_int_t)spec->created_ms);
 	return status;
 }
 
-/* What is a clone's alone; null for others. */
-static json_t *clone_json(
-	const redisReply *meta, const redisReply *ledger, const struct dr_spec *spec)
+/* What is a clone's alone. */
+static void put_clone(json_t *status, const redisReply *meta, const redisReply *ledger,
+	const struct dr_spec *spec)
 {
 	enum dr_stage stages[DR_N_STAGES];
 	size_t n = dr_stages_of(spec, stages);
-	json_t *clone = json_object();
 	size_t at = (size_t)hash_int(meta, "stage");
-	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
-
-	dr_text_escape(&text, spec->clone.from, strlen(spec->clone.from));
-	set_str(clone, "from", dr_buf_cstr(&text));
-	dr_buf_clear(&text);
-	dr_text_escape(&text, spec->clone.to, strlen(spec->clone.to));
-	set_str(clone, "to", dr_buf_cstr(&text));
-	set_str(clone, "stage", at < n ? dr_stage_name(stages[at]) : "");
-	set_int(clone, "stage_number", (json_int_t)at);
+	json_t *progress = json_object_get(status, "progress");
 	json_t *names = json_array();
 
 	for (size_t i = 0; i < n; i++) {
 		(void)json_array_append_new(names, json_string(dr_stage_name(stages[i])));
 	}
-	(void)json_object_set_new(clone, "stages", names);
+	(void)json_object_set_new(status, "stages", names);
+	set_str(status, "stage", at < n ? dr_stage_name(stages[at]) : "");
+	set_int(status, "stage_number", (json_int_t)at);
 	for (int i = 0; i < DR_N_CLONE_COUNTS; i++) {
 		const char *name = dr_clone_count_name((enum dr_clone_count)i);
 
-		set_int(clone, name, hash_int(ledger, name));
+		set_int(progress, name, hash_int(ledger, name));
 	}
-	return clone;
 }
 
 static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
@@ -284,7 +298,7 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 		status, "scan", scan_json(ledger, part(reply, 9), part(reply, 11)));
 	(void)json_object_set_new(status, "list", list_json(ledger, spec));
 	if (spec->kind == DR_CLONE) {
-		(void)json_object_set_new(status, "clone", clone_json(meta, ledger, spec));
+		put_clone(status, meta, ledger, spec);
 	}
 	put_rates(status, hash_get(meta, "rates"));
 	if (dr_state_is_final(json_string_value(json_object_get(status, "state")))) {

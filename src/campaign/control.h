@@ -33,7 +33,8 @@ bool dr_state_is_final(const char *state);
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
  * sources[]{ost files_moved bytes_moved files_appeared closing{command state_shows_it ended_ms result last_line}} (closing.h)
  * reasons[]{class step error files}
- * of a clone: clone{from to stage stage_number stages[] dirs_made unchanged filtered corrected deleted would_delete target_entries differences}
+ * and of a clone: from to passes[] stage stage_number stages[], and in progress: dirs_made unchanged filtered corrected deleted would_delete target_entries
+ *   differences
  */
 dr_nodiscard int dr_control_status(
 	struct dr_store *store, const struct dr_spec *spec, json_t **ret_status);

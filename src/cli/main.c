@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/start_clone.h"
 
 #include <locale.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 /*
  * drover: commands to campaigns. The table below is the whole program; each group of commands has a file:
  *   start.c    start: the checks, then the folder
+ *   start_clone.c start clone
  *   show.c     status, list        render.c  a status as text (pure)
  *   report.c   report
  *   wait.c     wait                run.c     run: a daemon in the foreground
@@ -29,6 +31,8 @@ struct command {
 static const struct command commands[] = {
 	{ "start", "--name N --osts R --scan-path GLOB...", "create a campaign that empties OSTs",
 		cli_start },
+	{ "start clone", "--name N --from SRC --to DST [--pass P]", "create one that copies a tree",
+		cli_start_clone },
 	{ "status", "N [--json] [--watch]", "show its progress", cli_status },
 	{ "list", "[--json]", "show all campaigns", cli_list },
 	{ "run", "N [droverd options]", "work on it here, with live progress", cli_run },
@@ -47,8 +51,9 @@ static const struct command commands[] = {
 
 static void print_help(FILE *to)
 {
-	(void)fprintf(to, "Usage: drover [--config FILE] COMMAND ...\n"
-			  "Empties Lustre OSTs safely, while users keep working.\n\n");
+	(void)fprintf(to,
+		"Usage: drover [--config FILE] COMMAND ...\n"
+		"Empties Lustre OSTs safely, while users keep working, and copies trees.\n\n");
 	for (size_t i = 0; i < N_COMMANDS; i++) {
 		(void)fprintf(to, "  %-13s %-38s %s\n", commands[i].name, commands[i].args,
 			commands[i].help);

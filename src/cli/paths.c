@@ -231,8 +231,8 @@ static int resolve(const char *path, char **ret_path)
 	}
 }
 
-int paths_exclude(
-	const char *path, const struct dr_fs *fs, struct paths *excludes, struct paths *names)
+int paths_exclude(const char *path, const char *root, const char *outside, struct paths *excludes,
+	struct paths *names)
 {
 	dr_cleanup(dr_freep) char *word = cli_escape(path);
 	dr_cleanup(dr_freep) char *normal = NULL;
@@ -257,10 +257,10 @@ int paths_exclude(
 	if (r < 0) {
 		return cli_refuse("--exclude-path: '%s': %s", word, cli_strerror(r));
 	}
-	const char *rest = real ? path_below_root(real, fs->root) : NULL;
+	const char *rest = real ? path_below_root(real, root) : NULL;
 	if (!rest) {
-		dr_cleanup(dr_freep) char *root = cli_escape(fs->root);
-		return cli_refuse("--exclude-path: '%s' is not on the file system %s", word, root);
+		dr_cleanup(dr_freep) char *top = cli_escape(root);
+		return cli_refuse("--exclude-path: '%s' %s %s", word, outside, top);
 	}
 	paths_add(excludes, rest);
 	return CLI_OK;

@@ -167,6 +167,30 @@ static bool dry_run(const json_t *status)
 	return json_is_true(json_object_get(status, "dry_run"));
 }
 
+static bool is_clone(const json_t *status)
+{
+	return strcmp(cli_text(status, "kind"), "clone") == 0;
+}
+
+/* Lines that are whole: each is cut for itself. */
+static void put_lines(struct dr_buf *out, const struct render_view *view, struct dr_buf *lines)
+{
+	char *rest = dr_buf_cstr(lines);
+
+	for (char *line; (line = strsep(&rest, "\n")) && rest;) {
+		put_line(out, view, line);
+	}
+	dr_buf_clear(lines);
+}
+
+static const char *done_word(const json_t *status)
+{
+	if (is_clone(status)) {
+		return render_clone_word(status);
+	}
+	return dry_run(status) ? "would move" : "moved";
+}
+
 /* One line when close_command failed for some OSTs. */
 static void put_not_closed(struct dr_buf *out, const struct render_view *view, const json_t *status)
 {
@@ -197,7 +221,7 @@ static void put_head(struct dr_buf *out, const struct render_view *view, const j
 	const char *state = cli_text(status, "state");
 	const char *reason = cli_text(status, "reason");
 	const char *leader = cli_text(status, "leader");
-	struct dr_buf word = { 0 };
+	struct dr_buf word = { 0 }, lines = { 0 };
 
 	render_state(state, &word);
 	put(out, view, "--- Campaign Status: %s ---", name);
@@ -208,6 +232,11 @@ static void put_head(struct dr_buf *out, const struct render_view *view, const j
 	if (*reason) {
 		put(out, view, "Reason: %s", reason);
 	}
+	if (is_clone(status)) {
+		render_clone_head(status, &lines);
+		put_lines(out, view, &lines);
+	}
+	dr_buf_fini(&lines);
 	put_not_closed(out, view, status);
 	if (dry_run(status)) {
 		put(out, view,
@@ -272,7 +301,7 @@ static void put_progress(struct dr_buf *out, const struct render_view *view, con
 	struct dr_buf line = { 0 };
 
 	put(out, view, "Progress: %s / %s files %s (%s) (%s)%s", dr_text_count(a, sizeof a, moved),
-		dr_text_count(b, sizeof b, all), dry_run(status) ? "would move" : "moved",
+		dr_text_count(b, sizeof b, all), done_word(status),
 		render_percent(percent, sizeof percent, moved, all),
 		dr_text_bytes(bytes, sizeof bytes, cli_number(progress, "bytes_succeeded")),
 		scanning(status) ? ", still scanning" : "");
@@ -328,10 +357,16 @@ static void put_counts(struct dr_buf *out, const struct render_view *view, const
 		&line, "- Failed: %s", dr_text_count(n, sizeof n, cli_number(progress, "failed")));
 	put_parts(&line, progress, failed_keys, failed_words, 3);
 	put_line(out, view, dr_buf_cstr(&line));
-	dr_buf_fini(&line);
+	dr_buf_clear(&line);
 	put(out, view, "- Gone: %s", dr_text_count(n, sizeof n, cli_number(progress, "gone")));
-	put(out, view, "- Unneeded: %s (no longer on a source)",
-		dr_text_count(n, sizeof n, cli_number(progress, "unneeded")));
+	put(out, view, "- Unneeded: %s (%s)",
+		dr_text_count(n, sizeof n, cli_number(progress, "unneeded")),
+		is_clone(status) ? "nothing was to be done" : "no longer on a source");
+	if (is_clone(status)) {
+		render_clone_counts(status, &line);
+		put_lines(out, view, &line);
+	}
+	dr_buf_fini(&line);
 }
 
 /* "  - PATH (on HOST:WORKER)", where the path gives way when the line is too long. */
@@ -409,7 +444,9 @@ static void put_activity(struct dr_buf *out, const struct render_view *view, con
 	char a[32], b[32], c[32], d[32];
 
 	put(out, view, "Activity:");
-	put(out, view, "- Migrations In Progress (%s) (Migration Rate: %s files/sec)%s",
+	put(out, view,
+		is_clone(status) ? "- Copies In Progress (%s) (Copy Rate: %s files/sec)%s"
+				 : "- Migrations In Progress (%s) (Migration Rate: %s files/sec)%s",
 		dr_text_count(a, sizeof a, cli_number(progress, "in_progress")),
 		dr_text_count(b, sizeof b, live ? cli_number(rates, "files_per_sec") : 0),
 		live && cli_number(progress, "in_progress") > 0 ? ":" : "");

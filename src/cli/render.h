@@ -26,4 +26,13 @@ void render_state(const char *state, struct dr_buf *out);
 /* "36.07%", rounded down: 100.00% is said only of all; "-" of nothing. */
 const char *render_percent(char *buf, size_t size, uint64_t part, uint64_t whole);
 
+/* ---- render_clone.c: what a clone has besides. Lines ended by newlines, appended, not cut. ---- */
+
+/* From where to where, and the passes with how far they are: "copy (done), delete (running), dirtimes". */
+void render_clone_head(const json_t *status, struct dr_buf *out);
+/* What only a clone counts, of the passes that it has. */
+void render_clone_counts(const json_t *status, struct dr_buf *out);
+/* What its files are when they succeeded: "copied", "would be copied", "compared". */
+const char *render_clone_word(const json_t *status);
+
 #endif

@@ -253,7 +253,9 @@ int cli_reopen(struct cli *cli, int argc, char **argv)
 		return r;
 	}
 	reopen.name = args.name;
-	if (!cli->options.open_command || !*cli->options.open_command) {
+	if (reopen.campaign.spec->kind == DR_CLONE) {
+		r = cli_refuse("reopen: '%s' is a clone, and has no OSTs", args.name);
+	} else if (!cli->options.open_command || !*cli->options.open_command) {
 		r = cli_refuse("reopen: open_command is not set; see drover.conf(5)");
 	} else {
 		r = reopen_sources(&reopen, args.yes);

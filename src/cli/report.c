@@ -399,7 +399,8 @@ static json_t *source_to_json(const struct report *report, const struct source *
 static void print_json(const struct report *report)
 {
 	static const char *const keys[] = { "campaign", "kind", "state", "reason", "dry_run",
-		"started_ms", "finished_ms", "elapsed_seconds", "progress", "list" };
+		"from", "to", "passes", "stage", "started_ms", "finished_ms", "elapsed_seconds",
+		"progress", "list" };
 	json_t *json = json_object();
 	json_t *osts = json_array();
 
@@ -509,28 +510,50 @@ static void print_scan_list(
 	}
 }
 
-static void print_text(const struct report *report)
+/* State, time and sums. */
+static void print_head(const struct report *report)
 {
-	const json_t *list = json_object_get(report->status, "list");
 	const json_t *progress = json_object_get(report->status, "progress");
 	const char *reason = cli_text(report->status, "reason");
+	bool is_clone = report->spec->kind == DR_CLONE;
 	char moved[32], all[32], bytes[32], took[32];
-	struct dr_buf state = { 0 };
+	struct dr_buf text = { 0 };
 
-	render_state(cli_text(report->status, "state"), &state);
+	render_state(cli_text(report->status, "state"), &text);
 	(void)printf("--- Campaign Report: %s ---\n", report->spec->name);
-	(void)printf("State: %s%s | OSTs: %s | Time: %s\n", dr_buf_cstr(&state),
+	(void)printf("State: %s%s | %s%s%sTime: %s\n", dr_buf_cstr(&text),
 		json_is_true(json_object_get(report->status, "dry_run")) ? " (dry run)" : "",
-		report->spec->osts_text,
+		is_clone ? "" : "OSTs: ", report->spec->osts_text, is_clone ? "" : " | ",
 		dr_text_duration(took, sizeof took, cli_number(report->status, "elapsed_seconds")));
-	dr_buf_fini(&state);
 	if (*reason) {
 		(void)printf("Reason: %s\n", reason);
 	}
-	(void)printf("Moved: %s of %s files, %s\n",
-		dr_text_count(moved, sizeof moved, cli_number(progress, "succeeded")),
-		dr_text_count(all, sizeof all, cli_number(progress, "discovered")),
-		dr_text_bytes(bytes, sizeof bytes, cli_number(progress, "bytes_succeeded")));
+	dr_buf_clear(&text);
+	if (is_clone) {
+		render_clone_head(report->status, &text);
+	}
+	(void)dr_text_count(moved, sizeof moved, cli_number(progress, "succeeded"));
+	(void)dr_text_count(all, sizeof all, cli_number(progress, "discovered"));
+	(void)dr_text_bytes(bytes, sizeof bytes, cli_number(progress, "bytes_succeeded"));
+	if (is_clone) {
+		dr_buf_printf(&text, "Files %s: %s of %s, %s\n", render_clone_word(report->status),
+			moved, all, bytes);
+	} else {
+		dr_buf_printf(&text, "Moved: %s of %s files, %s\n", moved, all, bytes);
+	}
+	if (is_clone) {
+		render_clone_counts(report->status, &text);
+	}
+	(void)fputs(dr_buf_cstr(&text), stdout);
+	dr_buf_fini(&text);
+}
+
+static void print_text(const struct report *report)
+{
+	const json_t *list = json_object_get(report->status, "list");
+	char all[32];
+
+	print_head(report);
 	if (json_is_object(list)) {
 		print_list(list);
 	}
@@ -565,13 +588,15 @@ static int make_report(const struct cli_campaign *campaign, struct report *repor
 		return cli_refuse_status(&campaign->folder, campaign->spec->name, r);
 	}
 	report->spec = campaign->spec;
-	report->sources = dr_xcalloc(campaign->spec->osts.count, sizeof *report->sources);
+	report->sources = dr_xcalloc(campaign->spec->osts.count + 1, sizeof *report->sources);
 	for (n = dr_rangeset_next(&campaign->spec->osts, 0); n >= 0;
 		n = dr_rangeset_next(&campaign->spec->osts, (uint32_t)n + 1)) {
 		report->sources[report->n_sources++].ost = (uint32_t)n;
 	}
 	take_moved(report);
-	take_objects(report);
+	if (report->n_sources > 0) {
+		take_objects(report);
+	}
 	return read_leftovers(campaign, report);
 }
 

@@ -163,7 +163,7 @@ static json_t *summary(const struct dr_options *options, const char *name)
 		return line;
 	}
 	static const char *const keys[] = { "kind", "state", "reason", "dry_run", "leader", "osts",
-		"progress" };
+		"from", "to", "passes", "stage", "progress" };
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
 		json_t *value = json_object_get(status, keys[i]);
 		if (value) {
@@ -235,8 +235,14 @@ static void print_list(const json_t *list)
 		dr_buf_printf(&row, "%s / %s (%s)", dr_text_count(moved, sizeof moved, done),
 			dr_text_count(all, sizeof all, found),
 			render_percent(percent, sizeof percent, done, found));
-		(void)printf("%-*s  %-24s  %-34s  %s\n", width, cli_text(line, "campaign"),
-			cli_text(line, "state"), dr_buf_cstr(&row), cli_text(line, "osts"));
+		(void)printf("%-*s  %-24s  %-34s  ", width, cli_text(line, "campaign"),
+			cli_text(line, "state"), dr_buf_cstr(&row));
+		/* A clone has no OSTs, but two trees. */
+		if (*cli_text(line, "to")) {
+			(void)printf("%s -> %s\n", cli_text(line, "from"), cli_text(line, "to"));
+		} else {
+			(void)printf("%s\n", cli_text(line, "osts"));
+		}
 	}
 	dr_buf_fini(&row);
 }

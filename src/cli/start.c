@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/start.h"
 
-#include "base/clock.h"
-#include "base/fdio.h"
-#include "base/mounts.h"
 #include "base/text.h"
-#include "campaign/engine.h"
-#include "cli/cli.h"
+#include "cli/start_clone.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/signalfd.h>
 
 /*
  * start: everything is checked first; the folder comes last, whole or not at all.
@@ -105,22 +97,6 @@ static int check_words(const struct start_args *args, struct dr_rangeset *osts)
 	return CLI_OK;
 }
 
-static int check_new(const struct cli *cli, const char *name)
-{
-	dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
-	struct dr_folder folder;
-	int r = dr_folder_open(cli->options.base_path, name, &folder);
-
-	if (r == 0) {
-		dr_folder_fini(&folder);
-		return cli_refuse("a campaign '%s' exists already in %s", name, base);
-	}
-	if (r != -ENOENT) {
-		return cli_refuse("cannot look for campaigns in %s: %s", base, cli_strerror(r));
-	}
-	return CLI_OK;
-}
-
 /* The room that drover may use on a target. */
 static uint64_t room_on(const struct dr_ost *ost, uint64_t reserve_percent)
 {
@@ -195,48 +171,10 @@ static int look_at_osts(struct dr_fs *fs, const struct dr_rangeset *sources,
 	return r;
 }
 
-/* What a campaign brings along besides its spec. */
-struct baggage {
-	struct dr_new_folder folder; /* base_path NULL: nothing */
-	int signal_fd;
-	sigset_t signals; /* as they were blocked before */
-};
-
-/* A start that is interrupted takes back what it has written by then, which may be much: so signals wait until that is done. */
-static int hold_signals(struct baggage *baggage)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, &baggage->signals) < 0) {
-		return -errno;
-	}
-	baggage->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (baggage->signal_fd < 0) {
-		int r = -errno;
-		(void)sigprocmask(SIG_SETMASK, &baggage->signals, NULL);
-		return r;
-	}
-	return 0;
-}
-
-/* After this a signal that came meanwhile does what it does. */
-static void drop_baggage(struct baggage *baggage)
-{
-	dr_folder_abandon(&baggage->folder);
-	if (baggage->signal_fd >= 0) {
-		dr_fd_closep(&baggage->signal_fd);
-		(void)sigprocmask(SIG_SETMASK, &baggage->signals, NULL);
-	}
-}
-
 static int take_list(const struct cli *cli, const struct start_args *args, struct dr_spec *spec,
 	struct dr_fs **fs, struct baggage *baggage)
 {
-	int r = hold_signals(baggage);
+	int r = baggage_hold_signals(baggage);
 
 	if (r == 0) {
 		r = dr_folder_begin(cli->options.base_path, &baggage->folder);
@@ -268,7 +206,8 @@ static int collect_paths(const struct cli *cli, const struct start_args *args, s
 		r = take_list(cli, args, spec, ret_fs, baggage);
 	}
 	for (size_t i = 0; i < args->n_excludes && r == CLI_OK; i++) {
-		r = paths_exclude(args->excludes[i], *ret_fs, &excludes, &names);
+		r = paths_exclude(args->excludes[i], (*ret_fs)->root, "is not on the file system",
+			&excludes, &names);
 	}
 	if (r == CLI_OK) {
 		paths_reduce(&scans, &excludes, &names);
@@ -291,82 +230,24 @@ static int fill_spec(
 {
 	struct dr_buf osts = { 0 };
 	char identity[256];
-	uint64_t word;
 	int r = fs->ops->identity(fs, identity, sizeof identity);
 
 	if (r < 0) {
 		dr_cleanup(dr_freep) char *root = cli_escape(fs->root);
 		return cli_refuse("cannot tell which file system %s is: %s", root, cli_strerror(r));
 	}
-	if (getrandom(&word, sizeof word, 0) != sizeof word) {
-		return cli_error("no random numbers: %s", cli_strerror(-errno));
+	r = start_fill(args->name, args->dry_run, external, spec);
+	if (r != CLI_OK) {
+		return r;
 	}
 	dr_rangeset_format(&spec->osts, &osts);
-	spec->name = dr_xstrdup(args->name);
 	spec->kind = DR_EVACUATE;
-	spec->id = dr_xasprintf("%016llx", (unsigned long long)word);
 	spec->fs_root = dr_xstrdup(fs->root);
 	spec->fs_identity = dr_xstrdup(identity);
 	spec->fs_kind = dr_xstrdup(fs->ops->name);
 	spec->osts_text = dr_xstrdup(dr_buf_cstr(&osts));
-	spec->dry_run = args->dry_run;
-	spec->external = external;
-	spec->created_ms = dr_wall_ms();
 	dr_buf_fini(&osts);
 	return CLI_OK;
-}
-
-/* Takes the folder of a campaign that was not registered back. */
-static void take_back(const struct cli *cli, const struct dr_spec *spec)
-{
-	dr_cleanup(dr_fd_closep) int fd =
-		open(cli->options.base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || dr_remove_tree(fd, spec->name) < 0) {
-		(void)cli_error("%s/%s stays there: remove it", cli->options.base_path, spec->name);
-	}
-}
-
-static int create(const struct cli *cli, const struct dr_spec *spec, struct baggage *baggage)
-{
-	dr_cleanup(dr_freep) char *base = cli_escape(cli->options.base_path);
-	dr_cleanup(dr_freep) char *message = NULL;
-	int r = baggage->folder.base_path ? dr_folder_commit(&baggage->folder, spec)
-					  : dr_folder_create(cli->options.base_path, spec);
-
-	if (r == -EEXIST) {
-		return cli_refuse("'%s' exists already in %s", spec->name, base);
-	}
-	if (r < 0) {
-		return cli_refuse(
-			"cannot create campaign '%s' in %s: %s", spec->name, base, cli_strerror(r));
-	}
-	if (spec->external && dr_engine_register(cli->options.engine, spec, &message) < 0) {
-		take_back(cli, spec);
-		return cli_refuse("%s", message);
-	}
-	return CLI_OK;
-}
-
-/* What will hold the queue must do before anything is made. */
-static int check_engine(const struct cli *cli, const struct start_args *args)
-{
-	dr_cleanup(dr_freep) char *message = NULL;
-
-	if (cli->options.engine && args->list) {
-		return cli_refuse(
-			"--from-list: the list lies in the campaign's folder, which hosts that "
-			"work with redis_url need not share: not possible there");
-	}
-	if (cli->options.engine) {
-		return dr_engine_check(cli->options.engine, &message) < 0
-			       ? cli_refuse("%s", message)
-			       : CLI_OK;
-	}
-	dr_cleanup(dr_fd_closep) int fd =
-		open(cli->options.base_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* A base path that is not there yet is looked at by the daemons. */
-	return fd >= 0 && dr_mount_locks(fd, &message) < 0 ? cli_refuse("%s", message) : CLI_OK;
 }
 
 static void tell(const struct cli *cli, const struct dr_spec *spec, const struct room *room)
@@ -395,20 +276,22 @@ static void tell(const struct cli *cli, const struct dr_spec *spec, const struct
 		config, spec->name, config, spec->name);
 }
 
-/* The kind may stand before the options; others than evacuate are for a later version. */
-static int take_kind(int *argc, char ***argv)
+/* The kind may stand before the options; balance is for a later version. */
+static int take_kind(int *argc, char ***argv, bool *ret_is_clone)
 {
 	if (*argc < 2 || (*argv)[1][0] == '-') {
 		return CLI_OK;
 	}
 	const char *kind = (*argv)[1];
-	if (strcmp(kind, "balance") == 0 || strcmp(kind, "clone") == 0) {
-		return cli_refuse("start %s: this version can only evacuate", kind);
+	if (strcmp(kind, "balance") == 0) {
+		return cli_refuse("start balance: this version can only evacuate and clone");
 	}
-	if (strcmp(kind, "evacuate") != 0) {
+	*ret_is_clone = strcmp(kind, "clone") == 0;
+	if (!*ret_is_clone && strcmp(kind, "evacuate") != 0) {
 		dr_cleanup(dr_freep) char *word = cli_escape(kind);
-		return cli_refuse(
-			"start: '%s' is no kind of campaign; this version knows evacuate", word);
+		return cli_refuse("start: '%s' is no kind of campaign; this version knows "
+				  "evacuate and clone",
+			word);
 	}
 	(*argc)--;
 	(*argv)++;
@@ -433,7 +316,7 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		{ 0 },
 	};
 	static const struct argp argp = { options, parse_start, "[evacuate] [GLOB...]",
-		"Creates a campaign that empties OSTs. Daemons then do the work.\v"
+		"Creates a campaign that empties OSTs. Daemons then do the work. For campaigns that copy a tree: drover start clone --help\v"
 		"Nothing is created when something is wrong with the options.",
 		NULL, NULL, NULL };
 	dr_cleanup(dr_spec_freep) struct dr_spec *spec = dr_xcalloc(1, sizeof *spec);
@@ -441,8 +324,12 @@ int cli_start(struct cli *cli, int argc, char **argv)
 	struct dr_fs *fs = NULL;
 	struct room room = { 0 };
 	struct baggage baggage = { .signal_fd = -EBADF };
-	int r = take_kind(&argc, &argv);
+	bool is_clone = false;
+	int r = take_kind(&argc, &argv, &is_clone);
 
+	if (r == CLI_OK && is_clone) {
+		return cli_start_clone(cli, argc, argv);
+	}
 	if (r == CLI_OK) {
 		cli_parse(&argp, "start", argc, argv, &args);
 		r = check_words(&args, &spec->osts);
@@ -451,10 +338,10 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		r = cli_load(cli);
 	}
 	if (r == CLI_OK) {
-		r = check_new(cli, args.name);
+		r = start_check_new(cli, args.name);
 	}
 	if (r == CLI_OK) {
-		r = check_engine(cli, &args);
+		r = start_check_engine(cli, args.list ? "--from-list: the list lies" : NULL);
 	}
 	if (r == CLI_OK) {
 		r = collect_paths(cli, &args, spec, &fs, &baggage);
@@ -466,12 +353,12 @@ int cli_start(struct cli *cli, int argc, char **argv)
 		r = fill_spec(&args, fs, cli->options.engine != NULL, spec);
 	}
 	if (r == CLI_OK) {
-		r = create(cli, spec, &baggage);
+		r = start_create(cli, spec, &baggage);
 	}
 	if (r == CLI_OK) {
 		tell(cli, spec, &room);
 	}
-	drop_baggage(&baggage);
+	baggage_drop(&baggage);
 	if (fs) {
 		dr_fs_close(fs);
 	}

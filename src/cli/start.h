@@ -2,19 +2,49 @@
 #ifndef DR_CLI_START_H
 #define DR_CLI_START_H
 
-#include "campaign/spec.h"
+#include "cli/cli.h"
 #include "fs/fs.h"
 
-/*
- * The paths of `drover start`, brought into the form that a spec holds. Messages about what is wrong are printed
- * here; then CLI_BAD_INPUT is returned, else CLI_OK.
- */
+#include <signal.h>
 
 /* A growing list of paths. */
 struct paths {
 	struct dr_path *v;
 	size_t n;
 };
+
+/* ---- start_common.c: of every kind. They print what is wrong, and return CLI_OK, CLI_BAD_INPUT or CLI_ERROR. ---- */
+
+/* Whether the name is free. */
+int start_check_new(const struct cli *cli, const char *name);
+/*
+ * What will hold the queue must do before anything is made.
+ * what_lies: what the campaign's folder has to hold besides, as "--from-list: the list lies"; NULL: nothing
+ */
+int start_check_engine(const struct cli *cli, const char *what_lies);
+/* Name, id, time and the like. */
+int start_fill(const char *name, bool dry_run, bool external, struct dr_spec *spec);
+
+/* What a campaign brings along besides its spec. */
+struct baggage {
+	struct dr_new_folder folder; /* base_path NULL: nothing */
+	int signal_fd;
+	sigset_t signals; /* as they were blocked before */
+};
+/* A start that is interrupted takes back what it has written by then, which may be much: so signals wait until that is done. */
+int baggage_hold_signals(struct baggage *baggage);
+/* After this a signal that came meanwhile does what it does. */
+void baggage_drop(struct baggage *baggage);
+/* The folder, whole or not at all, and the entry in the site's own server. */
+int start_create(const struct cli *cli, const struct dr_spec *spec, struct baggage *baggage);
+/* Takes the folder of a campaign that is none after all back. */
+void start_take_back(const struct cli *cli, const struct dr_spec *spec);
+
+/*
+ * The paths of `drover start`, brought into the form that a spec holds. Messages about what is wrong are printed
+ * here; then CLI_BAD_INPUT is returned, else CLI_OK.
+ */
+
 void paths_add(struct paths *paths, const char *bytes);
 void paths_fini(struct paths *paths);
 
@@ -43,9 +73,12 @@ int path_open(
 int paths_root(const char *path, struct dr_fs **fs);
 /* Opens every path that the pattern stands for; *fs is opened by the first, and the same for all. */
 int paths_scan(const char *pattern, struct dr_fs **fs, struct paths *paths);
-/* One --exclude-path: into excludes when it is absolute, else into names. */
-int paths_exclude(
-	const char *path, const struct dr_fs *fs, struct paths *excludes, struct paths *names);
+/*
+ * One --exclude-path: into excludes when it is absolute, relative to the root then, else into names.
+ * outside: what a path that does not lie there is told, before the root
+ */
+int paths_exclude(const char *path, const char *root, const char *outside, struct paths *excludes,
+	struct paths *names);
 /*
  * --from-list: reads the candidates of a file, or of the standard input for "-", checks each, and writes them into the folder in the
  * making, as campaign/candidates.h says; the spec gets their number. With *fs NULL the first path opens it. Memory is bounded.

@@ -208,8 +208,7 @@ static void advance_clone(struct dr_daemon *daemon)
 	uint64_t stage = 0;
 
 	(void)pthread_mutex_lock(&daemon->status_lock);
-	stage = (uint64_t)json_integer_value(
-		json_object_get(json_object_get(daemon->status, "clone"), "stage_number"));
+	stage = (uint64_t)json_integer_value(json_object_get(daemon->status, "stage_number"));
 	(void)pthread_mutex_unlock(&daemon->status_lock);
 	int r = dr_stage_advance(daemon->store, daemon->spec, stage);
 

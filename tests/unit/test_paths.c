@@ -95,19 +95,23 @@ START_TEST(paths__to_exclude_follow_links_in_what_exists)
 	ck_assert_int_eq(symlink("real", alias), 0);
 	struct dr_fs fs = { .root = root };
 	char *path dr_cleanup(dr_freep) = dr_xasprintf("%s/alias//not/./there/", root);
-	ck_assert_int_eq(paths_exclude(path, &fs, &excludes, &names), CLI_OK);
+	ck_assert_int_eq(paths_exclude(path, fs.root, "is not on", &excludes, &names), CLI_OK);
 	ck_assert_str_eq(excludes.v[0].bytes, "real/not/there");
-	ck_assert_int_eq(paths_exclude(root, &fs, &excludes, &names), CLI_OK);
+	ck_assert_int_eq(paths_exclude(root, fs.root, "is not on", &excludes, &names), CLI_OK);
 	ck_assert_str_eq(excludes.v[1].bytes, "");
-	ck_assert_int_eq(paths_exclude("/", &fs, &excludes, &names), CLI_BAD_INPUT);
+	ck_assert_int_eq(
+		paths_exclude("/", fs.root, "is not on", &excludes, &names), CLI_BAD_INPUT);
 	char *beside dr_cleanup(dr_freep) = dr_xasprintf("%sx/a", root);
-	ck_assert_int_eq(paths_exclude(beside, &fs, &excludes, &names), CLI_BAD_INPUT);
+	ck_assert_int_eq(
+		paths_exclude(beside, fs.root, "is not on", &excludes, &names), CLI_BAD_INPUT);
 	char *up dr_cleanup(dr_freep) = dr_xasprintf("%s/none/../real", root);
-	ck_assert_int_eq(paths_exclude(up, &fs, &excludes, &names), CLI_BAD_INPUT);
-	ck_assert_int_eq(paths_exclude("a//b/", &fs, &excludes, &names), CLI_OK);
+	ck_assert_int_eq(paths_exclude(up, fs.root, "is not on", &excludes, &names), CLI_BAD_INPUT);
+	ck_assert_int_eq(paths_exclude("a//b/", fs.root, "is not on", &excludes, &names), CLI_OK);
 	ck_assert_str_eq(names.v[0].bytes, "a/b");
-	ck_assert_int_eq(paths_exclude("./", &fs, &excludes, &names), CLI_BAD_INPUT);
-	ck_assert_int_eq(paths_exclude("../x", &fs, &excludes, &names), CLI_BAD_INPUT);
+	ck_assert_int_eq(
+		paths_exclude("./", fs.root, "is not on", &excludes, &names), CLI_BAD_INPUT);
+	ck_assert_int_eq(
+		paths_exclude("../x", fs.root, "is not on", &excludes, &names), CLI_BAD_INPUT);
 	ck_assert_uint_eq(excludes.n, 2);
 	ck_assert_uint_eq(names.n, 1);
 	ck_assert_int_ge(dr_remove_tree(AT_FDCWD, root), 0);

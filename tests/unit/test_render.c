@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The command line's files are not in the library: its pure one is compiled in. */
+/* The command line's files are not in the library: its pure ones are compiled in. */
 #include "cli/render.c"
+#include "cli/render_clone.c"
 
 #include <locale.h>
 
@@ -227,9 +228,83 @@ START_TEST(render__shows_how_far_a_list_is)
 }
 END_TEST
 
+static const char cloning[] =
+	"{\"campaign\":\"new-fs\",\"kind\":\"clone\",\"state\":\"running\",\"leader\":\"node-01\","
+	"\"osts\":\"\",\"from\":\"/old/a\\\\xff\",\"to\":\"/new\",\"passes\":[\"copy\",\"delete\","
+	"\"dirtimes\"],\"stage\":\"links\",\"workers\":["
+	"{\"host\":\"node-02\",\"current\":[{\"worker\":\"move-5\",\"path\":\"/old/a/x\"}]}],"
+	"\"progress\":{\"discovered\":1000,\"succeeded\":600,\"unneeded\":300,\"skipped\":0,"
+	"\"failed\":0,\"gone\":0,\"pending\":99,\"in_progress\":1,\"bytes_succeeded\":4096,"
+	"\"unchanged\":300,\"filtered\":7,\"corrected\":12,\"linked\":1234,\"dirs_made\":55},"
+	"\"scan\":{\"pending\":0,\"active\":0,\"entries\":1100},"
+	"\"rates\":{\"files_per_sec\":5,\"bytes_per_sec\":1024}}";
+
+START_TEST(render__shows_a_clone_with_its_passes_and_counts)
+{
+	const struct render_view view = { 0 };
+	json_t *status = parse(cloning);
+	char *text dr_cleanup(dr_freep) = frame(status, &view);
+	ck_assert_str_eq(text, "--- Campaign Status: new-fs ---\n"
+			       "State: RUNNING | Leader: node-01\n"
+			       "Clone: /old/a\\xff -> /new\n"
+			       "Passes: copy (running: hard links), delete, dirtimes\n"
+			       "Active Workers: 1 (node-02)\n"
+			       "Progress: 600 / 1,000 files copied (60.00%) (4.0 KiB)\n"
+			       "[###########################...] | ETA: - at 1.0 KiB/s\n"
+			       "- Succeeded: 600\n"
+			       "- Skipped: 0\n"
+			       "- Failed: 0\n"
+			       "- Gone: 0\n"
+			       "- Unneeded: 300 (nothing was to be done)\n"
+			       "- Unchanged: 300 (corrected 12, linked 1,234, filtered out 7)\n"
+			       "- Directories Made: 55\n"
+			       "- Deleted: 0\n"
+			       "Activity:\n"
+			       "- Copies In Progress (1) (Copy Rate: 5 files/sec):\n"
+			       "  - /old/a/x (on node-02:move-5)\n"
+			       "- Scans In Progress: 0 (1,100 entries seen)\n"
+			       "Queues:\n"
+			       "- Scan Jobs Pending: 0\n"
+			       "- Files Pending: 99\n");
+	json_decref(status);
+}
+END_TEST
+
+static void check_clone(json_t *status, const char *expected)
+{
+	const struct render_view view = { .columns = 60 };
+	char *text dr_cleanup(dr_freep) = frame(status, &view);
+	ck_assert_msg(strstr(text, expected) != NULL, "'%s' is not in %s", expected, text);
+}
+
+START_TEST(render__says_which_pass_of_a_clone_runs)
+{
+	json_t *status = parse(cloning);
+	json_object_set_new(status, "stage", json_string("copy"));
+	check_clone(status, "\nPasses: copy (running), delete, dirtimes\n");
+	json_object_set_new(status, "stage", json_string("dirtimes"));
+	check_clone(status, "\nPasses: copy (done), delete (done), dirtimes (running)\n");
+	json_object_del(status, "stage");
+	check_clone(status, "\nPasses: copy, delete, dirtimes\n");
+	json_object_set_new(status, "stage", json_string("dirtimes"));
+	json_object_set_new(status, "state", json_string("completed"));
+	check_clone(status, "\nPasses: copy, delete, dirtimes\n");
+	json_object_set_new(status, "passes", json_pack("[s]", "verify"));
+	json_object_set_new(json_object_get(status, "progress"), "differences", json_integer(3));
+	check_clone(status, "files compared");
+	check_clone(status, "\n- Differences: 3\nActivity");
+	/* A long path is cut as other lines are. */
+	json_object_set_new(status, "to",
+		json_string("/a/target/whose/path/is/longer/than/a/line/of/the/terminal/is"));
+	check_clone(status, "\nClone: /old/a\\xff -> /a/target/whose/path/is/longer/than/a/l\n");
+	json_decref(status);
+}
+END_TEST
+
 DR_UNIT_MAIN("render", render__shows_a_running_campaign, render__shows_how_far_a_list_is,
 	render__fits_a_terminal_of_80_by_24, render__says_when_no_daemon_runs,
 	render__shows_a_campaign_that_no_daemon_ever_touched,
 	render__says_dry_run_and_pause_with_its_reason, render__says_how_long_a_campaign_took,
 	render__says_100_percent_of_all_only, render__puts_all_that_run_shows_into_one_line,
-	render__survives_what_is_not_a_status)
+	render__survives_what_is_not_a_status, render__shows_a_clone_with_its_passes_and_counts,
+	render__says_which_pass_of_a_clone_runs)
