@@ -247,7 +247,7 @@ static json_t *status_skeleton(const struct dr_spec *spec)
 }
 
 /* What is a clone's alone. */
-static void put_clone(json_t *status, const redisReply *meta, const redisReply *ledger,
+static void put_stages(json_t *status, const redisReply *meta, const redisReply *ledger,
 	const struct dr_spec *spec)
 {
 	enum dr_stage stages[DR_N_STAGES];
@@ -298,7 +298,7 @@ static json_t *status_build(const redisReply *reply, const struct dr_spec *spec)
 		status, "scan", scan_json(ledger, part(reply, 9), part(reply, 11)));
 	(void)json_object_set_new(status, "list", list_json(ledger, spec));
 	if (spec->kind == DR_CLONE) {
-		put_clone(status, meta, ledger, spec);
+		put_stages(status, meta, ledger, spec);
 	}
 	put_rates(status, hash_get(meta, "rates"));
 	if (dr_state_is_final(json_string_value(json_object_get(status, "state")))) {

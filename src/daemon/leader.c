@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "campaign/clone_record.h"
 #include "campaign/closing.h"
 #include "campaign/frontier.h"
 #include "campaign/stages.h"
@@ -203,6 +204,28 @@ static void hear(struct dr_daemon *daemon, int64_t answer)
 	}
 }
 
+/* Before anything is deleted: whether the target is still this source's alone. */
+static bool may_go_on(struct dr_daemon *daemon, size_t stage)
+{
+	enum dr_stage stages[DR_N_STAGES];
+	size_t n = dr_stages_of(daemon->spec, stages);
+	bool is_next = stage + 1 < n &&
+		       (stages[stage + 1] == DR_STAGE_LOOK || stages[stage + 1] == DR_STAGE_DELETE);
+	int r = is_next ? dr_clone_record_allows_delete(daemon->options.base_path, daemon->spec)
+			: 0;
+
+	/* No record is what other hosts have, where a server of the site's own has the queue. */
+	if (r == 0 || r == -ENOENT) {
+		return true;
+	}
+	const char *why =
+		"something else was copied into the target since the start: nothing was deleted";
+
+	r = dr_control_fail(daemon->store, why);
+	dr_log(DR_LOG_ERROR, "failed", "reason=\"%s\" result=%d", why, r);
+	return false;
+}
+
 static void advance_clone(struct dr_daemon *daemon)
 {
 	uint64_t stage = 0;
@@ -210,6 +233,9 @@ static void advance_clone(struct dr_daemon *daemon)
 	(void)pthread_mutex_lock(&daemon->status_lock);
 	stage = (uint64_t)json_integer_value(json_object_get(daemon->status, "stage_number"));
 	(void)pthread_mutex_unlock(&daemon->status_lock);
+	if (!may_go_on(daemon, (size_t)stage)) {
+		return;
+	}
 	int r = dr_stage_advance(daemon->store, daemon->spec, stage);
 
 	if (r >= 0) {

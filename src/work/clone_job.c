@@ -40,7 +40,7 @@ static void leave(struct place *place)
 	dr_fd_closep(&place->to_fd);
 }
 
-/* @error ENOENT the source does not have the directory; ENOTDIR the target does not */
+/* @return 1 another directory; 0 the same as before @error ENOENT the source does not have it; ENOTDIR the target does not */
 static int enter(
 	const struct dr_clone_work *clone, struct place *place, const char *dir, size_t len)
 {
@@ -61,7 +61,7 @@ static int enter(
 	}
 	place->dir = dr_xcalloc(1, len + 1);
 	memcpy(place->dir, dir, len);
-	return 0;
+	return 1;
 }
 
 static void conclude(struct dr_outcome *outcome, enum dr_class class, enum dr_step step, int error)
@@ -164,6 +164,10 @@ static void do_one(struct job *job, struct dr_outcome *outcome)
 	const struct dr_clone_stamp stamp = stamp_of(file);
 	int r = enter(job->clone, &job->at, file->dir, file->dir_len);
 
+	if (r == 1 && dr_clone_enter(&job->cloner, job->at.to_fd) < 0) {
+		/* What it did not learn costs some calls a file, and nothing else. */
+		job->cloner.is_bare = false;
+	}
 	if (r == -ENOTDIR && job->cloner.dry_run) {
 		/* Where its directory would be made, it would be copied. */
 		conclude(outcome, DR_SUCCEEDED, DR_STEP_DONE, 0);

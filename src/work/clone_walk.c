@@ -22,6 +22,7 @@
 
 #define LINKS_AT_ONCE 500 /* names in one election */
 #define PART_MOST 65536   /* of a file */
+#define LOST "lost+found"
 
 /* A name of a file with several, before it is known which of them is copied. */
 struct name {
@@ -410,6 +411,9 @@ static bool keeps(void *arg, const char *name, size_t len)
 {
 	struct walk *walk = arg;
 
+	if (walk->job.dir_len == 0 && len == strlen(LOST) && memcmp(name, LOST, len) == 0) {
+		return true; /* the file system's own */
+	}
 	dr_scan_child(&walk->job, name, len);
 	return dr_clone_leaves_out(
 		walk->clone, (const char *)walk->job.path.data, walk->job.path.len);

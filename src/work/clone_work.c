@@ -184,6 +184,7 @@ struct dr_cloner dr_clone_cloner(const struct dr_worker *worker)
 		.word = clone->word,
 		.checksum = spec->checksum,
 		.dry_run = work->config.dry_run,
+		.no_projects = clone->no_projects,
 		.released = spec->released == DR_CLONE_STUB   ? DR_RELEASED_STUB
 			    : spec->released == DR_CLONE_COPY ? DR_RELEASED_COPY
 							      : DR_RELEASED_SKIP,

@@ -19,7 +19,8 @@ struct dr_clone_work {
 	struct dr_tree *from, *to;
 	struct dr_clone_filter filter;
 	struct dr_clone_layouts *layouts;
-	char word[17]; /* of temporary names */
+	char word[17];    /* of temporary names */
+	bool no_projects; /* the source has no project IDs */
 	enum dr_stage stages[DR_N_STAGES];
 	size_t n_stages;
 	uint32_t *
