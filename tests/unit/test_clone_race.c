@@ -118,7 +118,7 @@ static void *work_late(void *arg)
 START_TEST(clone__does_not_rename_over_newer_work)
 {
 	struct trees t dr_cleanup(trees_fini);
-	struct late *late = dr_xcalloc(1, sizeof(*late));
+	struct late late = { .t = &t };
 	pthread_t thread;
 	char name[96];
 
@@ -128,12 +128,11 @@ START_TEST(clone__does_not_rename_over_newer_work)
 	memset(bytes, 'x', 16u << 20);
 	ck_assert_int_eq(dr_write_full(fd, bytes, 16u << 20), 0);
 	(void)close(fd);
-	late->t = &t;
-	late->cloner = t.cloner;
-	late->cloner.no_range_copy = true;
-	late->cloner.buffer = late->buffer;
-	late->cloner.buffer_bytes = sizeof(late->buffer);
-	ck_assert_int_eq(pthread_create(&thread, NULL, work_late, late), 0);
+	late.cloner = t.cloner;
+	late.cloner.no_range_copy = true;
+	late.cloner.buffer = late.buffer;
+	late.cloner.buffer_bytes = sizeof(late.buffer);
+	ck_assert_int_eq(pthread_create(&thread, NULL, work_late, &late), 0);
 	temporary(&t, 1, name, sizeof(name));
 	while (!trees_has(t.to, name) && !trees_has(t.to, "f")) {
 		(void)sched_yield();
@@ -143,16 +142,14 @@ START_TEST(clone__does_not_rename_over_newer_work)
 	uint64_t made = trees_stat(t.to, "f").st_ino;
 	(void)pthread_join(thread, NULL);
 	trees_is(&t, DR_SUCCEEDED, DR_STEP_DONE, 0);
-	if (late->outcome.class !=
-		DR_SUCCEEDED) { /* it may have been done before the other began */
-		ck_assert_int_eq(late->outcome.class, DR_CHANGED);
-		ck_assert_int_eq(late->outcome.step, DR_STEP_SWAP);
+	if (late.outcome.class != DR_SUCCEEDED) { /* it may have been done before the other began */
+		ck_assert_int_eq(late.outcome.class, DR_CHANGED);
+		ck_assert_int_eq(late.outcome.step, DR_STEP_SWAP);
 		ck_assert_uint_eq(trees_stat(t.to, "f").st_ino, made);
 	}
 	trees_holds(t.to, "f", bytes, 16u << 20);
 	ck_assert_int_eq(trees_count(t.to), 1);
 	free(bytes);
-	free(late);
 }
 END_TEST
 
