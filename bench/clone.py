@@ -26,7 +26,7 @@ class Bench:
         self.bin, self.work, self.cold, self.n = build / 'bin', work, cold, 0
         self.src, self.dst = work / 'src', work / 'dst'
         self.conf = work / 'drover.conf'
-        self.conf.write_text(f'[main]\nbase_path = {work}/campaigns\nmetrics_port = 0\nlog_level = warning\nmigration_workers = 2\nscan_workers = 1\n')
+        self.conf.write_text(f'[main]\nbase_path = {work}/campaigns\nmetrics_port = 0\nlog_level = warning\nmigration_workers = 2\nscan_workers = 2\n')
 
     def drover(self, *more):
         self.n += 1
@@ -43,7 +43,7 @@ class Bench:
         if shutil.which('rclone'):
             found['rclone sync'] = lambda: sh('rclone', 'sync', '--config', '/dev/null', '--metadata', '--links', self.src, self.dst)
         if shutil.which('fpsync'):
-            found['fpsync -n 2'] = lambda: sh('fpsync', '-n', '2', '-o', '-aHAX --numeric-ids', '-d', self.work / 'fp', f'{self.src}/', f'{self.dst}/')
+            found['fpsync -n 2'] = lambda: sh('fpsync', '-n', '2', '-o', '-lptgoDAX --numeric-ids', '-t', self.work / 'fp', '-d', self.work / 'fp', self.src, self.dst)
         if shutil.which('dsync'):
             found['dsync'] = lambda: sh('mpirun', '--allow-run-as-root', '-n', '2', 'dsync', '--xattrs', 'all', self.src, self.dst)
         return found

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -33,13 +34,36 @@ void dr_meta_fini(struct dr_meta *meta)
  */
 struct handle {
 	int fd;
+	int dir_fd;
+	const char *name;
 	char path[NAME_MAX + 64];
+};
+
+/* Calls by directory and name, since Linux 6.13 and 6.17; the C library does not know them yet. */
+#ifndef SYS_listxattrat
+#define SYS_listxattrat 465
+#endif
+#ifndef SYS_file_getattr
+#define SYS_file_getattr 468
+#endif
+struct attr_of_file {
+	uint64_t xflags;
+	uint32_t extsize, nextents, projid, cowextsize;
 };
 
 static ssize_t list_names(const struct handle *at, char *list, size_t size)
 {
-	ssize_t n = at->fd >= 0 ? flistxattr(at->fd, list, size) : llistxattr(at->path, list, size);
-	return n < 0 ? -errno : n;
+	if (at->fd >= 0) {
+		ssize_t n = flistxattr(at->fd, list, size);
+
+		return n < 0 ? -errno : n;
+	}
+	long n = syscall(SYS_listxattrat, at->dir_fd, at->name, AT_SYMLINK_NOFOLLOW, list, size);
+
+	if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
+		n = llistxattr(at->path, list, size);
+	}
+	return n < 0 ? -errno : (ssize_t)n;
 }
 
 static ssize_t get_value(const struct handle *at, const char *name, void *value, size_t size)
@@ -218,6 +242,14 @@ static int read_project(int dir_fd, const char *name, int fd, struct dr_meta *me
 {
 	int own dr_cleanup(dr_fd_closep) = -EBADF;
 	struct fsxattr attr = { 0 };
+	struct attr_of_file at = { 0 };
+	if (fd < 0 && syscall(SYS_file_getattr, dir_fd, name, &at, sizeof(at),
+			      AT_SYMLINK_NOFOLLOW) == 0) {
+		meta->has_project = true;
+		meta->project = at.projid;
+		meta->project_inherits = S_ISDIR(meta->mode) && at.xflags & FS_XFLAG_PROJINHERIT;
+		return 0;
+	}
 	if (fd < 0) {
 		own = dr_local_open(dir_fd, name);
 		fd = own;
@@ -245,7 +277,7 @@ int dr_meta_keeps_projects(int fd)
 
 int dr_meta_read(int dir_fd, const char *name, int fd, struct dr_meta *meta)
 {
-	struct handle at = { .fd = fd };
+	struct handle at = { .fd = fd, .dir_fd = dir_fd, .name = name };
 	struct statx sx;
 	if (fd < 0 && !*name) {
 		at.fd = fd = dir_fd;
