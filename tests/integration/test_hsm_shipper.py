@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """hsm-action-shipper: what it puts into the streams, and what stops it (nothing)."""
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
-import threading
 
 import pytest
 
@@ -342,24 +342,31 @@ def test_a_file_that_ends_within_a_line_purges_nothing(place):
     place.run()
 
 
+def stopped_while_it_reads(place, path):
+    """A shipper that has the file open, and does not go on. None: it was too quick."""
+    process = subprocess.Popen([SHIPPER, '-c', place.config(), '--run-once'], stderr=subprocess.PIPE, text=True)
+    fds = f'/proc/{process.pid}/fd'
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            if any(os.readlink(f'{fds}/{fd}') == str(path) for fd in os.listdir(fds)):
+                process.send_signal(signal.SIGSTOP)
+                until('it stops', lambda: open(f'/proc/{process.pid}/stat').read().rsplit(') ', 1)[1][0] in 'TZ')
+                if any(os.readlink(f'{fds}/{fd}') == str(path) for fd in os.listdir(fds)):
+                    return process
+                process.send_signal(signal.SIGCONT)
+    process.communicate()
+    return None
+
+
 def test_a_file_that_changes_while_it_is_read_purges_nothing(place):
-    lines = [line(i) for i in range(20000)]
+    lines = [line(i) for i in range(60000)]
     place.write(lines)
     place.run()
     place.write(lines[:-5] + [line(77777)])
-    stop = threading.Event()
-
-    def touch():
-        while not stop.is_set():
-            os.utime(place.path())
-
-    toucher = threading.Thread(target=touch)
-    toucher.start()
-    try:
-        log = place.run()
-    finally:
-        stop.set()
-        toucher.join()
+    process = until('it is met while it reads', lambda: stopped_while_it_reads(place, place.path()))
+    os.utime(place.path())
+    process.send_signal(signal.SIGCONT)
+    log = process.communicate()[1]
     assert 'file-changed' in log
     place.is_live([*lines, line(77777)])
     place.run()

