@@ -42,6 +42,7 @@ bench: programs
 	@$(PYTHON) bench/run.py build
 	@$(PYTHON) bench/failover.py build
 	@$(PYTHON) bench/hsm.py build
+	@$(PYTHON) bench/clone.py build
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz

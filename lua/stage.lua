@@ -36,6 +36,7 @@ while stage + 1 < n do
         local files, bytes, at = string.match(text, '^(%d+) (%d+) ()')
         add_chunk(files, bytes, string.sub(text, at), 0, 0)
         ledger('discovered', tonumber(files))
+        ledger('linked', tonumber(files))
       end
       redis.call('DEL', HELD)
       return { 1, stage }

@@ -262,6 +262,7 @@ static void put_stages(json_t *status, const redisReply *meta, const redisReply 
 	(void)json_object_set_new(status, "stages", names);
 	set_str(status, "stage", at < n ? dr_stage_name(stages[at]) : "");
 	set_int(status, "stage_number", (json_int_t)at);
+	set_int(progress, "linked", hash_int(ledger, "linked"));
 	for (int i = 0; i < DR_N_CLONE_COUNTS; i++) {
 		const char *name = dr_clone_count_name((enum dr_clone_count)i);
 

@@ -33,7 +33,7 @@ bool dr_state_is_final(const char *state);
  * retries{scheduled next_seconds} memory{used_bytes max_bytes}
  * sources[]{ost files_moved bytes_moved files_appeared closing{command state_shows_it ended_ms result last_line}} (closing.h)
  * reasons[]{class step error files}
- * and of a clone: from to passes[] stage stage_number stages[], and in progress: dirs_made unchanged filtered corrected deleted would_delete target_entries
+ * and of a clone: from to passes[] stage stage_number stages[], and in progress: linked (names that the links stage took up) dirs_made unchanged filtered corrected deleted would_delete target_entries
  *   differences
  */
 dr_nodiscard int dr_control_status(
