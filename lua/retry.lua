@@ -17,14 +17,7 @@ for i = 5, #ARGV do
       more = 1
       break
     end
-    local m = page[k]
-    local number, n, attempt, again = string.match(m, '^(%d+):(%d+):(%d+):(%d)$')
-    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0, again)
-    redis.call('HDEL', LEFT, number)
-    redis.call('ZREM', left(class), m)
-    ledger(class, -tonumber(n))
-    if page[k + 1] ~= 'inf' then ledger('scheduled', -tonumber(n)) end
-    files = files + tonumber(n)
+    files = files + requeue(class, page[k], page[k + 1], ARGV[2] ~= 'due' and 0 or nil)
   end
   if ARGV[2] == 'all' and class == 'failed' then
     redis.call('HDEL', META, 'aside')

@@ -1,6 +1,6 @@
 -- The leader of a clone asks whether its stage is over, and begins the next one.
 -- ARGV: epoch, the stage that the leader believes in (0 is the first), bound of deletions ('' none, '100', '5%'), number of stages, names...,
--- the job that a scanning stage begins with, for each ('' for links).
+-- the job that a scanning stage begins with, for each ('' for links and again).
 -- Returns {0} work is left; {1, stage} another one began; {3, state} it is over; {4} the stage is another one, ask again.
 open_gate()
 if redis.call('HGET', META, 'state') ~= 'running' then return { 0 } end
@@ -26,6 +26,12 @@ if ARGV[5 + stage] == 'look' and ARGV[3] ~= '' then
     return finish('failed', would .. ' entries would be deleted, more than --max-delete ' .. ARGV[3] .. ': nothing was deleted')
   end
 end
+-- Once for the files, once more for the names of their links.
+local turns = tonumber(redis.call('HGET', META, 'turns') or 0)
+if ARGV[5 + stage] == 'again' and turns < 2 and not dry then
+  redis.call('HSET', META, 'turns', turns + 1)
+  if requeue_all('changed') > 0 then return { 1, stage } end
+end
 while stage + 1 < n do
   stage = stage + 1
   redis.call('HSET', META, 'stage', stage)
@@ -40,6 +46,9 @@ while stage + 1 < n do
       redis.call('DEL', HELD)
       return { 1, stage }
     end
+  elseif ARGV[5 + stage] == 'again' then
+    redis.call('HSET', META, 'turns', 1)
+    if not dry and requeue_all('changed') > 0 then return { 1, stage } end
   else
     add_frontier(ARGV[5 + n + stage])
     return { 1, stage }

@@ -202,6 +202,15 @@ static void do_one(struct job *job, struct dr_outcome *outcome)
 	}
 }
 
+/* A directory of the target that is in a file's place goes with the delete pass; the file is tried again after it. */
+static void wait_for_delete(const struct job *job, struct dr_outcome *outcome)
+{
+	if (outcome->class == DR_REFUSED && outcome->step == DR_STEP_SWAP &&
+		outcome->error == -EISDIR && (job->clone->spec->clone.passes & DR_PASS_DELETE)) {
+		outcome->class = DR_CHANGED;
+	}
+}
+
 static void count_one(struct dr_worker *worker, const struct dr_outcome *outcome)
 {
 	dr_count(&worker->counters,
@@ -271,6 +280,7 @@ static bool run(struct job *job)
 		if (pauses_for_room(job, outcome)) {
 			return false;
 		}
+		wait_for_delete(job, outcome);
 		count_one(worker, outcome);
 		job->done++;
 		if (job->done < job->chunk.n_files &&

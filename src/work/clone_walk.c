@@ -419,6 +419,17 @@ static bool keeps(void *arg, const char *name, size_t len)
 		walk->clone, (const char *)walk->job.path.data, walk->job.path.len);
 }
 
+/* A file of the source that is copied takes the place of a directory; one that is left out does not. */
+static bool replaces(void *arg, const char *name, size_t len)
+{
+	struct walk *walk = arg;
+	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
+
+	(void)len;
+	return look_only(walk, name, &meta) == 0 && !S_ISDIR(meta.mode) &&
+	       dr_clone_filter_takes(&walk->clone->filter, &meta);
+}
+
 static void tell_gone(void *arg, const char *path, size_t len, enum dr_type type)
 {
 	struct walk *walk = arg;
@@ -478,6 +489,8 @@ static int prune(struct walk *walk)
 	struct dr_prune prune = {
 		.cloner = &walk->cloner, .keeps = keeps, .tell = tell_gone, .arg = walk
 	};
+
+	prune.replaces = walk->stage == DR_STAGE_VERIFY ? NULL : replaces;
 	uint64_t seen = 0;
 	int r = walk->stage == DR_STAGE_LOOK ? dr_tree_read(walk->to_fd, count_entry, &seen) : 0;
 
