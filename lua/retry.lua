@@ -29,10 +29,12 @@ end
 -- What was only seen, or could not be read, is looked for again by a campaign that is reopened.
 local unseen = 0
 if not live then
-  for _, f in ipairs({ 'new', 'scan_errors' }) do unseen = unseen + tonumber(redis.call('HGET', LEDGER, f) or 0) end
+  for _, f in ipairs({ 'new', 'scan_errors', 'differences' }) do unseen = unseen + tonumber(redis.call('HGET', LEDGER, f) or 0) end
 end
 if not live and files + unseen > 0 then
   redis.call('HSET', META, 'state', 'running', 'round', 0)
   redis.call('HDEL', META, 'finished', 'verified', 'reason')
+  -- A clone goes through its stages once more, for what its leftovers have changed: links, times of directories.
+  if redis.call('HEXISTS', META, 'stage') == 1 then redis.call('HSET', META, 'anew', 1) end
 end
 return { files, more }

@@ -11,9 +11,32 @@ end
 local stage, n = tonumber(redis.call('HGET', META, 'stage') or 0), tonumber(ARGV[4])
 if stage ~= tonumber(ARGV[2]) then return { 4 } end
 local function finish(final, reason)
-  redis.call('HSET', META, 'state', final, 'finished', now_ms())
+  redis.call('HSET', META, 'state', final, 'finished', now_ms(), 'stage', stage)
   if reason then redis.call('HSET', META, 'reason', reason) end
   return { 3, final }
+end
+-- It was over, and its leftovers have been tried again: what they were is found again by the walks, but for files that a dead worker, or
+-- one whose sync failed, may have made: they look as if they were done.
+if redis.call('HGET', META, 'anew') == '1' then
+  for _, class in ipairs(CLASSES) do
+    local all = redis.call('ZRANGE', left(class), 0, -1, 'WITHSCORES')
+    for i = 1, #all, 2 do
+      local number, files, again = string.match(all[i], '^(%d+):(%d+):%d+:(%d)$')
+      if again == '0' then
+        redis.call('HDEL', LEFT, number)
+        redis.call('ZREM', left(class), all[i])
+        ledger(class, -tonumber(files))
+        ledger('discovered', -tonumber(files))
+        if all[i + 1] ~= 'inf' then ledger('scheduled', -tonumber(files)) end
+      end
+    end
+  end
+  redis.call('DEL', LINKS, HELD, PARTS, ERRORS)
+  redis.call('HDEL', LEDGER, 'scan_errors', 'differences', 'unchanged', 'filtered', 'would_delete', 'target_entries')
+  redis.call('HDEL', META, 'anew', 'turns')
+  redis.call('HSET', META, 'stage', 0)
+  add_frontier(ARGV[5 + n])
+  return { 1, 0 }
 end
 local dry = redis.call('HGET', META, 'dry_run') == '1'
 if ARGV[5 + stage] == 'look' and ARGV[3] ~= '' then
