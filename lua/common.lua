@@ -144,6 +144,23 @@ local function add_frontier(payload)
   ledger('scan_pending', 1)
 end
 
+-- A chunk of leftovers goes back to the queue. member, due: of the class's set; attempt: of the files from now on. Returns how many files.
+local function requeue(class, member, due, attempt)
+  local number, n, before, again = string.match(member, '^(%d+):(%d+):(%d+):(%d)$')
+  add_chunk(n, 0, redis.call('HGET', LEFT, number), attempt or before, again)
+  redis.call('HDEL', LEFT, number)
+  redis.call('ZREM', left(class), member)
+  ledger(class, -tonumber(n))
+  if due ~= 'inf' then ledger('scheduled', -tonumber(n)) end
+  return tonumber(n)
+end
+
+local function requeue_all(class)
+  local files, all = 0, redis.call('ZRANGE', left(class), 0, -1, 'WITHSCORES')
+  for i = 1, #all, 2 do files = files + requeue(class, all[i], all[i + 1]) end
+  return files
+end
+
 if ARGV[1] ~= '0' then
   local e = redis.call('HGET', META, 'epoch')
   if e ~= ARGV[1] then

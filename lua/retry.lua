@@ -17,14 +17,7 @@ for i = 5, #ARGV do
       more = 1
       break
     end
-    local m = page[k]
-    local number, n, attempt, again = string.match(m, '^(%d+):(%d+):(%d+):(%d)$')
-    add_chunk(n, 0, redis.call('HGET', LEFT, number), ARGV[2] == 'due' and attempt or 0, again)
-    redis.call('HDEL', LEFT, number)
-    redis.call('ZREM', left(class), m)
-    ledger(class, -tonumber(n))
-    if page[k + 1] ~= 'inf' then ledger('scheduled', -tonumber(n)) end
-    files = files + tonumber(n)
+    files = files + requeue(class, page[k], page[k + 1], ARGV[2] ~= 'due' and 0 or nil)
   end
   if ARGV[2] == 'all' and class == 'failed' then
     redis.call('HDEL', META, 'aside')
@@ -36,10 +29,12 @@ end
 -- What was only seen, or could not be read, is looked for again by a campaign that is reopened.
 local unseen = 0
 if not live then
-  for _, f in ipairs({ 'new', 'scan_errors' }) do unseen = unseen + tonumber(redis.call('HGET', LEDGER, f) or 0) end
+  for _, f in ipairs({ 'new', 'scan_errors', 'differences' }) do unseen = unseen + tonumber(redis.call('HGET', LEDGER, f) or 0) end
 end
 if not live and files + unseen > 0 then
   redis.call('HSET', META, 'state', 'running', 'round', 0)
   redis.call('HDEL', META, 'finished', 'verified', 'reason')
+  -- A clone goes through its stages once more, for what its leftovers have changed: links, times of directories.
+  if redis.call('HEXISTS', META, 'stage') == 1 then redis.call('HSET', META, 'anew', 1) end
 end
 return { files, more }

@@ -48,13 +48,14 @@ if at == from and not (at == to and ARGV[7] == '0') then
   local now = now_ms()
   local n_left = tonumber(ARGV[a])
   -- A holder that was given up may still finish a file that is busy now: then the retry finds it moved.
-  local again = n_left > 0 and is_again(id) and 1 or 0
+  local again = n_left > 0 and is_again(id)
+  local members = {}
   for _ = 1, n_left do
     local class, n, due, attempt, payload = unpack(ARGV, a + 1, a + 5)
     local number = redis.call('HINCRBY', META, 'next_left', 1)
     redis.call('HSET', LEFT, number, payload)
     if due ~= '-1' then ledger('scheduled', tonumber(n)) end
-    redis.call('ZADD', left(class), due == '-1' and 'inf' or now + tonumber(due), number .. ':' .. n .. ':' .. attempt .. ':' .. again)
+    members[#members + 1] = { left(class), due == '-1' and 'inf' or now + tonumber(due), number .. ':' .. n .. ':' .. attempt .. ':' }
     a = a + 5
   end
   a = a + 1
@@ -73,6 +74,8 @@ if at == from and not (at == to and ARGV[7] == '0') then
     if redis.call('SREM', LEFTFIDS, ARGV[a + 1]) == 1 then redis.call('HSET', META, 'rescan', 1) end
     a = a + 1
   end
+  again = (again or ARGV[a + 2] == '1') and 1 or 0
+  for _, m in ipairs(members) do redis.call('ZADD', m[1], m[2], m[3] .. again) end
   for i = a + 4, a + 1 + 3 * tonumber(ARGV[a + 3]), 3 do
     add_chunk(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[a + 1], ARGV[a + 2])
     ledger('in_progress', -tonumber(ARGV[i]))

@@ -10,7 +10,7 @@
 
 const char *dr_stage_name(enum dr_stage stage)
 {
-	static const char *const names[] = { "copy", "links", "look", "delete", "dirtimes",
+	static const char *const names[] = { "copy", "links", "look", "delete", "again", "dirtimes",
 		"verify" };
 
 	return names[stage];
@@ -30,6 +30,9 @@ size_t dr_stages_of(const struct dr_spec *spec, enum dr_stage stages[DR_N_STAGES
 			stages[n++] = DR_STAGE_LOOK;
 		}
 		stages[n++] = DR_STAGE_DELETE;
+		if (passes & DR_PASS_COPY) {
+			stages[n++] = DR_STAGE_AGAIN;
+		}
 	}
 	if (passes & DR_PASS_DIRTIMES) {
 		stages[n++] = DR_STAGE_DIRTIMES;
@@ -77,7 +80,7 @@ int dr_stage_advance(struct dr_store *store, const struct dr_spec *spec, uint64_
 		dr_args_str(&args, dr_stage_name(stages[i]));
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (stages[i] != DR_STAGE_LINKS) {
+		if (stages[i] != DR_STAGE_LINKS && stages[i] != DR_STAGE_AGAIN) {
 			put_root(&roots[i], i);
 		}
 		dr_args_bytes(&args, roots[i].len ? (const void *)roots[i].data : "", roots[i].len);

@@ -10,10 +10,11 @@
  * A frontier's round is the number of its stage in this order.
  */
 enum dr_stage {
-	DR_STAGE_COPY,     /* scans the source; directories, and jobs to copy */
-	DR_STAGE_LINKS,    /* no scan: the names that were held back become links */
-	DR_STAGE_LOOK,     /* scans both; counts what would be deleted, where a bound is set */
-	DR_STAGE_DELETE,   /* scans both */
+	DR_STAGE_COPY,   /* scans the source; directories, and jobs to copy */
+	DR_STAGE_LINKS,  /* no scan: the names that were held back become links */
+	DR_STAGE_LOOK,   /* scans both; counts what would be deleted, where a bound is set */
+	DR_STAGE_DELETE, /* scans both */
+	DR_STAGE_AGAIN, /* no scan: files that changed, or had a directory in their place, are tried once more, their links after them */
 	DR_STAGE_DIRTIMES, /* scans the source; times of directories */
 	DR_STAGE_VERIFY,   /* scans both; jobs to compare */
 	DR_N_STAGES,

@@ -2,7 +2,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "campaign/control.h"
 #include "work/clone_verify.h"
 #include "work/clone_work.h"
 
@@ -202,6 +201,15 @@ static void do_one(struct job *job, struct dr_outcome *outcome)
 	}
 }
 
+/* A directory of the target that is in a file's place goes with the delete pass; the file is tried again after it. */
+static void wait_for_delete(const struct job *job, struct dr_outcome *outcome)
+{
+	if (outcome->class == DR_REFUSED && outcome->step == DR_STEP_SWAP &&
+		outcome->error == -EISDIR && (job->clone->spec->clone.passes & DR_PASS_DELETE)) {
+		outcome->class = DR_CHANGED;
+	}
+}
+
 static void count_one(struct dr_worker *worker, const struct dr_outcome *outcome)
 {
 	dr_count(&worker->counters,
@@ -217,18 +225,8 @@ static void count_one(struct dr_worker *worker, const struct dr_outcome *outcome
 /* Room that is missing now may be made: the campaign waits for it, with this file and all others. */
 static bool pauses_for_room(struct job *job, const struct dr_outcome *outcome)
 {
-	bool is_target = outcome->class == DR_NO_SPACE && outcome->error != -EFBIG;
-
-	if (!is_target) {
-		return false;
-	}
-	char *why dr_cleanup(dr_freep) =
-		dr_xasprintf("the target has no room (%s): make some, then resume",
-			strerrordesc_np(-outcome->error));
-	int r = dr_control_pause(job->worker->store, why);
-
-	dr_log_limited(10, DR_LOG_WARNING, "paused", "reason=\"%s\" result=%d", why, r);
-	return r == 0 || r == -EALREADY;
+	return outcome->class == DR_NO_SPACE &&
+	       dr_clone_pauses_for_room(job->worker->store, outcome->error);
 }
 
 static int elect(struct job *job)
@@ -271,6 +269,7 @@ static bool run(struct job *job)
 		if (pauses_for_room(job, outcome)) {
 			return false;
 		}
+		wait_for_delete(job, outcome);
 		count_one(worker, outcome);
 		job->done++;
 		if (job->done < job->chunk.n_files &&

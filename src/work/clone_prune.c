@@ -24,7 +24,7 @@ struct level {
 	uint64_t dev, ino;
 	struct dr_buf dirs; /* names, each with its NUL, of directories to go into */
 	size_t at;          /* in dirs, the next one */
-	/* Names that stay: in the first level those that the source has, in all of them what could not be removed. What is kept is asked for again. */
+	/* Names that could not be removed. What is kept is asked for again. */
 	struct dr_name_set left;
 	bool again; /* to be read, the first time or once more: removing while reading may hide entries */
 	bool stays; /* something in it does */
@@ -39,11 +39,12 @@ struct run {
 	int fd; /* of the last level; to_fd in the first */
 	struct level *levels;
 	size_t depth, cap;
-	struct dr_buf path; /* below the directory that was given */
-	char *top;          /* the name of the second level's directory */
-	bool top_stays;     /* the source has it by now, or does not say: nothing more of it goes */
-	unsigned unasked;   /* entries since the last question */
-	int end;            /* negative errno that ends all, from within a read */
+	struct dr_buf path;        /* below the directory that was given */
+	struct dr_name_set source; /* what the source has in the first level */
+	char *top;                 /* the name of the second level's directory */
+	bool top_stays;   /* the source has it by now, or does not say: nothing more of it goes */
+	unsigned unasked; /* entries since the last question */
+	int end;          /* negative errno that ends all, from within a read */
 };
 
 static struct level *here(const struct run *run)
@@ -124,12 +125,14 @@ static void fail_entry(struct run *run, const char *name, size_t len, int error,
 /* ---- the invariant ---- */
 
 /* Asks the source itself. Of an error nothing follows but that it is no ENOENT. */
-static bool is_absent(struct run *run, const char *name)
+static bool is_absent(struct run *run, const char *name, bool is_dir)
 {
+	const struct dr_prune *prune = run->prune;
 	struct stat st;
 
 	if (fstatat(run->from_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		return false;
+		return is_dir && !S_ISDIR(st.st_mode) && prune->replaces &&
+		       prune->replaces(prune->arg, name, strlen(name));
 	}
 	if (errno != ENOENT) {
 		fail(run, -errno, "ask-source");
@@ -141,20 +144,20 @@ static bool is_absent(struct run *run, const char *name)
 /*
  * Whether the source has nothing of that entry of the last level: itself, or what it lies below. Every removal comes after this, with nothing between but the bound;
  * a read of the source has left its names in the first level before.
- * @param now asks in any case; else below the first level once in a while
+ * @param is_dir one is asked for in any case; else below the first level once in a while
  */
-static bool may_go(struct run *run, const char *name, size_t len, bool now)
+static bool may_go(struct run *run, const char *name, size_t len, bool is_dir)
 {
 	if (run->depth == 1) {
-		if (is_absent(run, name)) {
+		if (is_absent(run, name, is_dir)) {
 			return true;
 		}
 		leave_alone(run, name, len);
 		return false;
 	}
-	if (now || ++run->unasked >= ASK_EVERY) {
+	if (is_dir || ++run->unasked >= ASK_EVERY) {
 		run->unasked = 0;
-		run->top_stays = run->top_stays || !is_absent(run, run->top);
+		run->top_stays = run->top_stays || !is_absent(run, run->top, true);
 	}
 	return !run->top_stays;
 }
@@ -309,6 +312,15 @@ static bool learn_type(struct run *run, const char *name, size_t len, enum dr_ty
 	return true;
 }
 
+/* But for what is no directory there and one here. */
+static bool is_in_source(struct run *run, const char *name, size_t len, enum dr_type type)
+{
+	if (run->depth > 1 || !dr_name_set_has(&run->source, name, len)) {
+		return false;
+	}
+	return type != DR_TYPE_DIR || !run->prune->replaces || !is_absent(run, name, true);
+}
+
 /* @return 1 ends the read: run->end says whether it ends all, else this top stays */
 static int on_target(void *arg, const char *name, size_t len, enum dr_type type, uint64_t ino)
 {
@@ -321,7 +333,7 @@ static int on_target(void *arg, const char *name, size_t len, enum dr_type type,
 		run->end = -ECANCELED;
 		return 1;
 	}
-	if (dr_name_set_has(&level->left, name, len)) {
+	if (dr_name_set_has(&level->left, name, len) || is_in_source(run, name, len, type)) {
 		return 0;
 	}
 	set_path(run, name, len);
@@ -346,7 +358,7 @@ static int on_source(void *arg, const char *name, size_t len, enum dr_type type,
 
 	(void)type;
 	(void)ino;
-	dr_name_set_add(&here(run)->left, name, len);
+	dr_name_set_add(&run->source, name, len);
 	return is_stopping(run) ? 1 : 0;
 }
 
@@ -544,6 +556,7 @@ static void run_fini(struct run *run)
 	}
 	free(run->levels);
 	free(run->top);
+	dr_name_set_fini(&run->source);
 	dr_buf_fini(&run->path);
 }
 

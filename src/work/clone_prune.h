@@ -9,7 +9,8 @@
  *
  * A delete pass deletes nothing unless the source was positively seen, whole, in that directory. Nothing goes but names that are positively absent: the source's
  * directory was read whole, without an error, now; the name was not in it; and asking the source for it by name says ENOENT. Any other answer keeps it. A name
- * that the source has as another type is not absent: that is the copy pass's.
+ * that the source has as another type is not absent: that is the copy pass's. But one that is no directory in the source, and one in the target, has positively
+ * nothing of what is in that: such a directory goes like an absent one when `replaces` says that what the source has is to take its place.
  *
  * A directory that is absent goes with all below it, deepest first, and the source is asked for its name again before each directory below it is read or removed,
  * and after some tens of other entries: one that appears there meanwhile ends its removal. An entry that is made in the source between the last question and the
@@ -30,6 +31,8 @@ struct dr_prune {
 	struct dr_cloner *cloner;
 	dr_prune_keeps_fn *
 		keeps; /* NULL: nothing; called with the path of an entry below the directory, "a/b" */
+	/* NULL: no directory is replaced; called with a name of the source's directory that is no directory */
+	dr_prune_keeps_fn *replaces;
 	dr_prune_tell_fn *tell; /* NULL: nobody */
 	void *arg;
 	dr_prune_read_fn *read; /* NULL: dr_tree_read(); a test's, that fails */

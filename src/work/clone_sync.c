@@ -48,6 +48,8 @@ static void tell_audit(struct dr_clone_sync *sync, const struct dr_finished *job
 /* What was written and is not on the disks is not done. */
 static void spoil(struct dr_finished *job, int error)
 {
+	/* They look as if they were done: whoever tries again is to copy them all the same. */
+	job->claim->again = true;
 	for (size_t i = 0; i < job->done - job->claim->next; i++) {
 		struct dr_outcome *outcome = &job->outcomes[i];
 

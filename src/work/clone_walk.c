@@ -45,6 +45,7 @@ struct walk {
 	struct name *names;
 	size_t n_names;
 	struct dr_buf deleted; /* lines for the log */
+	int broken; /* what was found cannot be settled: the job ends, and goes on later from its last settle */
 };
 
 static struct walk *walk_of(struct dr_scan *job)
@@ -315,6 +316,9 @@ static int copy_dir(struct walk *walk, const struct dr_entry *entry)
 	if (r == -ENOENT) {
 		return 0;
 	}
+	if (r == -ENOSPC || r == -EDQUOT) {
+		return r;
+	}
 	if (r < 0) {
 		/* Nothing below it can be copied: it is told as one error. */
 		name_error(walk, entry->name, r);
@@ -419,6 +423,17 @@ static bool keeps(void *arg, const char *name, size_t len)
 		walk->clone, (const char *)walk->job.path.data, walk->job.path.len);
 }
 
+/* A file of the source that is copied takes the place of a directory; one that is left out does not. */
+static bool replaces(void *arg, const char *name, size_t len)
+{
+	struct walk *walk = arg;
+	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
+
+	(void)len;
+	return look_only(walk, name, &meta) == 0 && !S_ISDIR(meta.mode) &&
+	       dr_clone_filter_takes(&walk->clone->filter, &meta);
+}
+
 static void tell_gone(void *arg, const char *path, size_t len, enum dr_type type)
 {
 	struct walk *walk = arg;
@@ -478,6 +493,8 @@ static int prune(struct walk *walk)
 	struct dr_prune prune = {
 		.cloner = &walk->cloner, .keeps = keeps, .tell = tell_gone, .arg = walk
 	};
+
+	prune.replaces = walk->stage == DR_STAGE_VERIFY ? NULL : replaces;
 	uint64_t seen = 0;
 	int r = walk->stage == DR_STAGE_LOOK ? dr_tree_read(walk->to_fd, count_entry, &seen) : 0;
 
@@ -499,9 +516,40 @@ static int prune(struct walk *walk)
 
 /* ---- a directory ---- */
 
+/* @return 1 the job is over; 0 go on */
+static int settle(struct walk *walk)
+{
+	int r = dr_scan_settle(&walk->job);
+
+	walk->broken = r < 0 ? r : 0;
+	return r < 0 ? r : r == 0;
+}
+
+/* The campaign waits for room, and this job goes on with the entry that had none. @return 1 the job is over; 0 go on */
+static int wait_for_room(
+	struct walk *walk, const struct dr_entry *entry, uint64_t position, int error)
+{
+	struct dr_scan *job = &walk->job;
+
+	if (!dr_clone_pauses_for_room(job->worker->store, error)) {
+		name_error(walk, entry->name, error);
+		return 0;
+	}
+	job->here.position = position;
+	int r = settle(walk);
+
+	if (r == 0) {
+		/* Somebody resumed it at once. */
+		dr_claim_give_back(job->worker->store, job->claim);
+		job->ended = true;
+	}
+	return r < 0 ? r : 1;
+}
+
 static int visit(struct walk *walk, const struct dr_entry *entry)
 {
 	struct dr_scan *job = &walk->job;
+	uint64_t before = job->here.position;
 	int r = 0;
 
 	job->results.entries++;
@@ -516,11 +564,13 @@ static int visit(struct walk *walk, const struct dr_entry *entry)
 	} else if (entry->type == DR_TYPE_DIR) {
 		push_child(walk, entry->name, entry->name_len);
 	}
-	if (r == 0 && dr_scan_is_due(job)) {
-		r = dr_scan_settle(job);
-		return r < 0 ? r : r == 0;
+	if (r == -ENOSPC || r == -EDQUOT) {
+		return wait_for_room(walk, entry, before, r);
 	}
-	return r;
+	if (r < 0) {
+		walk->broken = r; /* an election: its names would be missing */
+	}
+	return r == 0 && dr_scan_is_due(job) ? settle(walk) : r;
 }
 
 static int stop_at_once(void *arg, const char *name, size_t len, enum dr_type type, uint64_t ino)
@@ -643,7 +693,7 @@ static int read_dir(struct dr_scan *job)
 	if (job->ended) {
 		return 1;
 	}
-	if (r == -ECANCELED || r == -EPROTO) {
+	if (r == -ECANCELED || walk->broken) {
 		return r;
 	}
 	if (r < 0 && r != -ECHILD) {

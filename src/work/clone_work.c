@@ -5,6 +5,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "campaign/control.h"
 #include "fs/tree_lustre.h"
 #include "work/filter.h"
 
@@ -170,6 +171,19 @@ bool dr_clone_roots_hold(const struct dr_clone_work *clone)
 		}
 	}
 	return true;
+}
+
+bool dr_clone_pauses_for_room(struct dr_store *store, int error)
+{
+	if (error != -ENOSPC && error != -EDQUOT) {
+		return false;
+	}
+	char *why dr_cleanup(dr_freep) = dr_xasprintf(
+		"the target has no room (%s): make some, then resume", strerrordesc_np(-error));
+	int r = dr_control_pause(store, why);
+
+	dr_log_limited(10, DR_LOG_WARNING, "paused", "reason=\"%s\" result=%d", why, r);
+	return r == 0 || r == -EALREADY;
 }
 
 struct dr_cloner dr_clone_cloner(const struct dr_worker *worker)

@@ -40,6 +40,9 @@ void dr_clone_work_free(struct dr_clone_work *clone);
 /* Whether both paths still lead to the trees that are held: asked before every claim. What is wrong is logged once in a while. */
 bool dr_clone_roots_hold(const struct dr_clone_work *clone);
 
+/* Room that is missing may be made: pauses the campaign, when the error says so. @return false it is something else, or nobody is there to be told */
+bool dr_clone_pauses_for_room(struct dr_store *store, int error);
+
 /* A cloner of a worker. buffer NULL: for comparing alone. */
 struct dr_cloner dr_clone_cloner(const struct dr_worker *worker);
 /* Whether the path is excluded or excepted: neither copied nor deleted. */

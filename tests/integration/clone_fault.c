@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/*
+ * Preloaded into a daemon: calls on files fail, as those of a broken disk do. The file $CLONE_FAULTS holds lines "CALL WORD ERRNO", read
+ * anew at each call, so that a test can end a fault: CALL is read, write, list or sync, WORD is in the path of the file that is meant (* is any).
+ */
+
+static int fault_of(const char *call, int fd)
+{
+	const char *file = getenv("CLONE_FAULTS");
+	char link[64], path[4096], line[512];
+	FILE *faults = file ? fopen(file, "re") : NULL;
+	int error = 0, saved = errno;
+
+	if (!faults) {
+		return 0;
+	}
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof(path) - 1);
+
+	path[n > 0 ? n : 0] = '\0';
+	while (!error && fgets(line, sizeof(line), faults)) {
+		char *rest = line, *what = strsep(&rest, " "), *word = strsep(&rest, " ");
+
+		if (word && rest && strcmp(what, call) == 0 &&
+			(strcmp(word, "*") == 0 || strstr(path, word))) {
+			error = (int)strtol(rest, NULL, 10);
+		}
+	}
+	(void)fclose(faults);
+	errno = error ? error : saved;
+	return error;
+}
+
+/* As the daemon was: with 64 bits of offset, by whatever names. */
+#define NEXT(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
+
+ssize_t pread(int fd, void *buf, size_t n, off_t off)
+{
+	return fault_of("read", fd) ? -1 : NEXT(pread)(fd, buf, n, off);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t off)
+{
+	return fault_of("write", fd) ? -1 : NEXT(pwrite)(fd, buf, n, off);
+}
+
+ssize_t copy_file_range(
+	int in, off64_t *in_off, int out, off64_t *out_off, size_t n, unsigned flags)
+{
+	return fault_of("read", in) || fault_of("write", out)
+		       ? -1
+		       : NEXT(copy_file_range)(in, in_off, out, out_off, n, flags);
+}
+
+int syncfs(int fd)
+{
+	return fault_of("sync", fd) ? -1 : NEXT(syncfs)(fd);
+}
+
+/* Directories are read by syscall(). Arguments that were not given are passed on as they are in the registers. */
+long syscall(long number, ...)
+{
+	static long (*next)(long, ...);
+	long a[6];
+	va_list args;
+
+	va_start(args, number);
+	for (int i = 0; i < 6; i++) {
+		a[i] = va_arg(args, long);
+	}
+	va_end(args);
+	if (!next) {
+		next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	}
+	if (number == SYS_getdents64 && fault_of("list", (int)a[0])) {
+		return -1;
+	}
+	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
