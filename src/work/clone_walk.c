@@ -411,12 +411,25 @@ static void verify_dir(struct walk *walk)
 
 /* ---- deleting ---- */
 
+/* What this campaign has copied in parts, and could not end yet: it is tried again. */
+static bool is_in_parts(const struct walk *walk, const char *path)
+{
+	bool is_ours = false;
+
+	return walk->stage != DR_STAGE_VERIFY && (walk->clone->spec->clone.passes & DR_PASS_COPY) &&
+	       !strchr(path, '/') && dr_clone_is_temporary(&walk->cloner, path, &is_ours) &&
+	       is_ours && strstr(path, ".0-");
+}
+
 static bool keeps(void *arg, const char *name, size_t len)
 {
 	struct walk *walk = arg;
 
 	if (walk->job.dir_len == 0 && len == strlen(LOST) && memcmp(name, LOST, len) == 0) {
 		return true; /* the file system's own */
+	}
+	if (is_in_parts(walk, name)) {
+		return true;
 	}
 	dr_scan_child(&walk->job, name, len);
 	return dr_clone_leaves_out(
