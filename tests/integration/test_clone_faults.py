@@ -462,3 +462,34 @@ def test_pause_and_resume_with_two_daemons(site):
     for d in daemons:
         d.wait(60)
     assert is_equal(site)
+
+
+def test_a_delete_pass_does_not_begin_once_another_source_was_copied_there(site):
+    fill(site.src)
+    site.run()
+    other = site.dir / 'other'
+    other.mkdir()
+    (other / 'file').write_text('x')
+    waiting = site.start('--pass', 'delete')
+    name = site.start('--merge', src=other)
+    daemon = site.daemon(name)
+    site.wait(name)
+    daemon.wait(60)
+    daemon = site.daemon(waiting)
+    site.wait(waiting, 4)
+    daemon.wait(60)
+    assert 'something else was copied' in site.status(waiting)['reason']
+    assert (site.dst / 'file').exists()
+
+
+def test_an_empty_mount_point_is_no_source(site):
+    """An empty mount point is no source that lost everything."""
+    with mounted(site.src, '-t', 'tmpfs', 'none'):
+        fill(site.src)
+        site.run()
+        name = site.start()
+    daemon = site.daemon(name)
+    until('it says so', lambda: 'tree-refused' in site.log(name) or 'tree-away' in site.log(name))
+    time.sleep(0.5)
+    assert len(names(site.dst)) == 35
+    daemon.kill()
