@@ -3,7 +3,7 @@
 open_gate()
 wipe()
 make_queues()
-redis.call('HDEL', META, 'reason', 'rescan', 'verified', 'aside', 'finished', 'hungry:scan', 'hungry:move', 'rates', 'stage', 'turns', 'anew')
+redis.call('HDEL', META, 'reason', 'rescan', 'verified', 'aside', 'finished', 'hungry:scan', 'hungry:move', 'rates', 'stage', 'turns', 'anew', 'ending')
 redis.call('HSET', META, 'id', ARGV[2], 'round', 0, 'found', 0)
 local state = redis.call('HGET', META, 'state')
 if not state then

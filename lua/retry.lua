@@ -6,6 +6,8 @@ local state = redis.call('HGET', META, 'state')
 local live = state == 'running' or state == 'paused'
 if not live and not (ARGV[3] == '1' and state ~= 'created') then return { -1 } end
 if ARGV[2] == 'due' and state ~= 'running' then return { 0, 0 } end
+local ending = redis.call('HEXISTS', META, 'ending') == 1
+if ARGV[2] == 'due' and ending then return { 0, 0 } end
 local limit, files, more = tonumber(ARGV[4]), 0, 0
 local now = now_ms()
 for i = 5, #ARGV do
@@ -36,5 +38,7 @@ if not live and files + unseen > 0 then
   redis.call('HDEL', META, 'finished', 'verified', 'reason')
   -- A clone goes through its stages once more, for what its leftovers have changed: links, times of directories.
   if redis.call('HEXISTS', META, 'stage') == 1 then redis.call('HSET', META, 'anew', 1) end
+elseif ending and files > 0 then
+  redis.call('HSET', META, 'anew', 1)
 end
 return { files, more }

@@ -33,7 +33,7 @@ if redis.call('HGET', META, 'anew') == '1' then
   end
   redis.call('DEL', LINKS, HELD, PARTS, ERRORS)
   redis.call('HDEL', LEDGER, 'scan_errors', 'differences', 'unchanged', 'filtered', 'would_delete', 'target_entries')
-  redis.call('HDEL', META, 'anew', 'turns')
+  redis.call('HDEL', META, 'anew', 'turns', 'ending')
   redis.call('HSET', META, 'stage', 0)
   add_frontier(ARGV[5 + n])
   return { 1, 0 }
@@ -58,6 +58,8 @@ end
 while stage + 1 < n do
   stage = stage + 1
   redis.call('HSET', META, 'stage', stage)
+  -- What is copied from here on would change the times of its directory.
+  if ARGV[5 + stage] == 'dirtimes' then redis.call('HSET', META, 'ending', 1) end
   if ARGV[5 + stage] == 'links' then
     local held = redis.call('LRANGE', HELD, 0, -1)
     if #held > 0 then

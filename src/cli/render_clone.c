@@ -7,10 +7,24 @@
 #include <string.h>
 
 /* Making the hard links is the end of the copy pass. */
-static bool is_stage_of(const char *stage, const char *pass)
+/* The stages of a pass beside the one of its name. */
+static const struct {
+	const char *stage, *pass, *shown;
+} parts[] = {
+	{ "links", "copy", ": hard links" },
+	{ "look", "delete", ": looking" },
+	{ "again", "delete", ": files that waited for it" },
+};
+
+/* @return NULL the stage is of another pass; else what is to be said beside the pass */
+static const char *stage_of(const char *stage, const char *pass)
 {
-	return strcmp(stage, pass) == 0 ||
-	       (strcmp(stage, "links") == 0 && strcmp(pass, "copy") == 0);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (strcmp(stage, parts[i].stage) == 0 && strcmp(pass, parts[i].pass) == 0) {
+			return parts[i].shown;
+		}
+	}
+	return strcmp(stage, pass) == 0 ? "" : NULL;
 }
 
 static const char *pass_at(const json_t *status, size_t i)
@@ -45,11 +59,11 @@ void render_clone_head(const json_t *status, struct dr_buf *out)
 		out, "Clone: %s -> %s\nPasses: ", cli_text(status, "from"), cli_text(status, "to"));
 	for (size_t i = 0; i < n_passes(status); i++) {
 		const char *pass = pass_at(status, i);
-		bool is_now = before && is_stage_of(stage, pass);
+		const char *shown = before ? stage_of(stage, pass) : NULL;
+
 		dr_buf_printf(out, "%s%s", i > 0 ? ", " : "", pass);
-		if (is_now) {
-			dr_buf_printf(out, " (running%s)",
-				strcmp(stage, pass) == 0 ? "" : ": hard links");
+		if (shown) {
+			dr_buf_printf(out, " (running%s)", shown);
 			before = false;
 		} else if (before) {
 			dr_buf_put_str(out, " (done)");

@@ -137,6 +137,10 @@ static void verify_one(
 		conclude(outcome, dr_class_of(DR_STEP_VERIFY, r), DR_STEP_VERIFY, r);
 		return;
 	}
+	/* Of what was read whole, and is a regular file; also where the target has something else. */
+	if (digest.is_sha256 && bytes == file->size) {
+		write_manifest(job, file, &digest);
+	}
 	if (differences) {
 		struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
 		char words[128];
@@ -151,9 +155,6 @@ static void verify_one(
 	}
 	conclude(outcome, DR_SUCCEEDED, DR_STEP_DONE, 0);
 	outcome->bytes = bytes;
-	if (wants_manifest && bytes == file->size) {
-		write_manifest(job, file, &digest);
-	}
 }
 
 static void do_one(struct job *job, struct dr_outcome *outcome)
@@ -204,8 +205,8 @@ static void do_one(struct job *job, struct dr_outcome *outcome)
 /* A directory of the target that is in a file's place goes with the delete pass; the file is tried again after it. */
 static void wait_for_delete(const struct job *job, struct dr_outcome *outcome)
 {
-	if (outcome->class == DR_REFUSED && outcome->step == DR_STEP_SWAP &&
-		outcome->error == -EISDIR && (job->clone->spec->clone.passes & DR_PASS_DELETE)) {
+	if (outcome->class == DR_REFUSED && outcome->error == -EISDIR &&
+		(job->clone->spec->clone.passes & DR_PASS_DELETE)) {
 		outcome->class = DR_CHANGED;
 	}
 }

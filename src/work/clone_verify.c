@@ -379,7 +379,7 @@ int dr_clone_verify(struct dr_cloner *cloner, int from_fd, int to_fd, const char
 {
 	struct side from dr_cleanup(side_fini) = { .dir_fd = from_fd, .name = name, .fd = -1 };
 	struct side to dr_cleanup(side_fini) = { .dir_fd = to_fd, .name = name, .fd = -1 };
-	struct dr_verify_digest digest = { .is_sha256 = wants_sha256 };
+	struct dr_verify_digest digest = { 0 };
 	unsigned differences = 0;
 	uint64_t bytes = 0;
 

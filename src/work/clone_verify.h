@@ -30,7 +30,7 @@ struct dr_verify_digest {
  * we may say so. Of directories the entry itself is compared, not what is in it.
  * A released file of the source is read when the cloner says DR_RELEASED_COPY; with DR_RELEASED_STUB all but its content is compared, and *ret_bytes is 0.
  * What the target alone is missing (DR_VERIFY_MISSING) or has as another type is read all the same, for the digest.
- * @param wants_sha256 fills *ret_digest with SHA-256 of the source's content, for a manifest; else with XXH3. Of what is no regular file: zeros
+ * @param wants_sha256 fills *ret_digest with SHA-256 of the source's content, for a manifest; else with XXH3. Of what was not read, and is no regular file: zeros, is_sha256 false
  * @param ret_differences 0: none; never DR_VERIFY_EXTRA
  * @param ret_bytes of the source's content, with its holes
  * @error ENOENT the source's entry is gone; errors of reading either side; ESTALE the source changed meanwhile; ENODATA released, and DR_RELEASED_SKIP;

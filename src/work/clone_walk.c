@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "campaign/clone_record.h"
+#include "campaign/control.h"
 #include "fs/local.h"
 #include "work/clone_prune.h"
 #include "work/clone_verify.h"
@@ -411,12 +413,25 @@ static void verify_dir(struct walk *walk)
 
 /* ---- deleting ---- */
 
+/* What this campaign has copied in parts, and could not end yet: it is tried again. */
+static bool is_in_parts(const struct walk *walk, const char *path)
+{
+	bool is_ours = false;
+
+	return walk->stage != DR_STAGE_VERIFY && (walk->clone->spec->clone.passes & DR_PASS_COPY) &&
+	       !strchr(path, '/') && dr_clone_is_temporary(&walk->cloner, path, &is_ours) &&
+	       is_ours && strstr(path, ".0-");
+}
+
 static bool keeps(void *arg, const char *name, size_t len)
 {
 	struct walk *walk = arg;
 
 	if (walk->job.dir_len == 0 && len == strlen(LOST) && memcmp(name, LOST, len) == 0) {
 		return true; /* the file system's own */
+	}
+	if (is_in_parts(walk, name)) {
+		return true;
 	}
 	dr_scan_child(&walk->job, name, len);
 	return dr_clone_leaves_out(
@@ -702,6 +717,26 @@ static int read_dir(struct dr_scan *job)
 	return 0;
 }
 
+/*
+ * A delete pass begins at the root: whether the target is still this source's alone. The leader asks it before the stage, but for one that is the campaign's first.
+ */
+static bool may_delete(struct walk *walk)
+{
+	struct dr_work *work = walk->job.worker->work;
+	int r = dr_clone_record_allows_delete(work->config.options->base_path, walk->job.spec);
+
+	/* No record is what other hosts have, where a server of the site's own has the queue. */
+	if (r == 0 || r == -ENOENT) {
+		return true;
+	}
+	const char *why =
+		"something else was copied into the target since the start: nothing was deleted";
+
+	r = dr_control_fail(walk->job.worker->store, why);
+	dr_log(DR_LOG_ERROR, "failed", "reason=\"%s\" result=%d", why, r);
+	return false;
+}
+
 static int begin(struct walk *walk)
 {
 	const struct dr_claim *claim = walk->job.claim;
@@ -715,6 +750,10 @@ static int begin(struct walk *walk)
 		return -EBADMSG;
 	}
 	walk->stage = walk->clone->stages[frontier.round];
+	if ((walk->stage == DR_STAGE_LOOK || walk->stage == DR_STAGE_DELETE) && frontier.n == 1 &&
+		frontier.dirs[0].len == 0 && !may_delete(walk)) {
+		return -EPERM;
+	}
 	walk->builder.kind = walk->stage == DR_STAGE_VERIFY ? DR_CHUNK_VERIFY : DR_CHUNK_COPY;
 	walk->held.kind = DR_CHUNK_LINK;
 	return 0;

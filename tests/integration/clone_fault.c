@@ -17,7 +17,7 @@
 
 static int fault_of(const char *call, int fd)
 {
-	const char *file = getenv("CLONE_FAULTS");
+	const char *file = getenv("CLONE_FAULTS"); // NOLINT(concurrency-mt-unsafe)
 	char link[64], path[4096], line[512];
 	FILE *faults = file ? fopen(file, "re") : NULL;
 	int error = 0, saved = errno;
@@ -41,6 +41,8 @@ static int fault_of(const char *call, int fd)
 	errno = error ? error : saved;
 	return error;
 }
+
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
 
 /* As the daemon was: with 64 bits of offset, by whatever names. */
 #define NEXT(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
@@ -88,3 +90,5 @@ long syscall(long number, ...)
 	}
 	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
