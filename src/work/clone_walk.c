@@ -182,6 +182,7 @@ static int sync_directories(struct walk *walk)
 
 	dr_log_limited(10, DR_LOG_ERROR, "target-not-synced",
 		"error=%s next=\"the scan goes back to its last settle\"", strerrorname_np(-r));
+	(void)dr_clone_pauses_for_room(walk->job.worker->store, r);
 	return r;
 }
 
