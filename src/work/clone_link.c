@@ -152,6 +152,15 @@ static int run(struct linking *linking, bool *ret_unneeded)
 	return r == 1 ? -ESTALE : r;
 }
 
+/* Who had the job before may have died when the flags of the elected one were off: they are the source's. */
+static int lock_after_another(const struct linking *linking)
+{
+	struct dr_meta want dr_cleanup(dr_meta_fini) = { .no_projects = true };
+	int r = dr_meta_read(linking->from_fd, linking->name, -1, &want);
+
+	return r < 0 ? r : dr_clone_lock(linking->with_fd, linking->with, &want);
+}
+
 void dr_clone_link(struct dr_cloner *cloner, int from_fd, int to_fd, const char *name,
 	int from_with_fd, int with_fd, const char *with, uint64_t ino, uint64_t delivery,
 	struct dr_outcome *ret_outcome)
@@ -182,6 +191,10 @@ void dr_clone_link(struct dr_cloner *cloner, int from_fd, int to_fd, const char 
 		}
 	}
 	dr_meta_fini(&linking.locked);
+	if (r == 0 && delivery > 1 && !cloner->dry_run) {
+		linking.step = DR_STEP_ATTRS;
+		r = lock_after_another(&linking);
+	}
 	if (r < 0) {
 		dr_clone_conclude_error(ret_outcome, linking.step, r);
 	} else {

@@ -98,11 +98,16 @@ static void settle_all(struct dr_clone_sync *sync, struct dr_finished *jobs, siz
 			"error=%s next=\"what was written since is not counted as done\"",
 			strerrorname_np(-r));
 	}
+	/* What the target had no room for is done again, whole, when somebody has resumed: the claims come back when they are stale. */
+	bool waits = r < 0 && dr_clone_pauses_for_room(sync->store, r);
+
 	for (size_t i = 0; i < n; i++) {
 		if (r < 0) {
 			spoil(&jobs[i], r);
 		}
-		settle(sync, &jobs[i]);
+		if (!waits) {
+			settle(sync, &jobs[i]);
+		}
 		finished_fini(sync, &jobs[i]);
 	}
 }

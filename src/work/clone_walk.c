@@ -169,8 +169,9 @@ static int gather(struct walk *walk, const struct dr_chunk_file *file, bool is_s
 static int sync_directories(struct walk *walk)
 {
 	const uint64_t *counts = walk->job.results.counts;
-	bool has_changed = counts[DR_CLONED_DIRS_MADE] || counts[DR_CLONED_CORRECTED] ||
-			   counts[DR_CLONED_DELETED];
+	/* An earlier holder may have made what this one found, and not have come to its sync. */
+	bool has_changed = walk->job.claim->deliveries > 1 || counts[DR_CLONED_DIRS_MADE] ||
+			   counts[DR_CLONED_CORRECTED] || counts[DR_CLONED_DELETED];
 	const struct dr_work_config *config = &walk->job.worker->work->config;
 
 	if (!has_changed || walk->cloner.dry_run || !config->options->fsync ||
@@ -181,6 +182,7 @@ static int sync_directories(struct walk *walk)
 
 	dr_log_limited(10, DR_LOG_ERROR, "target-not-synced",
 		"error=%s next=\"the scan goes back to its last settle\"", strerrorname_np(-r));
+	(void)dr_clone_pauses_for_room(walk->job.worker->store, r);
 	return r;
 }
 

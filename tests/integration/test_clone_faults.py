@@ -107,9 +107,12 @@ def test_a_full_target_pauses_and_goes_on_when_there_is_room(site, kind):
         assert is_equal(site)
 
 
-def test_a_quota_pauses(site, faults):
+@needs_faults
+@pytest.mark.parametrize('call', ['write', 'sync'])
+def test_a_quota_pauses(site, faults, call):
+    """Also one that the file system tells of no sooner than in a sync."""
     fill(site.src)
-    faults(f'write /dst/ {errno.EDQUOT}')
+    faults(f'{call} /dst {errno.EDQUOT}')
     name = site.start()
     daemon = site.daemon(name)
     status = until('it pauses', lambda: (s := site.status(name))['state'] == 'paused' and s)

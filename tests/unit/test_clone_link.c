@@ -151,6 +151,28 @@ START_TEST(link__to_an_immutable_file_keeps_it_so)
 }
 END_TEST
 
+START_TEST(link__puts_on_the_flags_that_a_dead_worker_took_off)
+{
+	struct trees t dr_cleanup(trees_fini);
+	int flags = FS_IMMUTABLE_FL;
+
+	group(&t);
+	int from dr_cleanup(dr_fd_closep) = openat(t.from, "a", O_RDONLY);
+	int to dr_cleanup(dr_fd_closep) = openat(t.to, "a", O_RDONLY);
+
+	linked(&t, "b", "a");
+	if (ioctl(from, FS_IOC_SETFLAGS, &flags) == 0) {
+		dr_clone_link(&t.cloner, t.from, t.to, "b", t.from, t.to, "a",
+			trees_stat(t.from, "b").st_ino, 2, &t.outcome);
+		ck_assert_int_eq(ioctl(to, FS_IOC_GETFLAGS, &flags), 0);
+		ck_assert(flags & FS_IMMUTABLE_FL);
+		flags = 0;
+		ck_assert_int_eq(ioctl(to, FS_IOC_SETFLAGS, &flags), 0);
+		ck_assert_int_eq(ioctl(from, FS_IOC_SETFLAGS, &flags), 0);
+	}
+}
+END_TEST
+
 START_TEST(link__touches_nothing_in_a_dry_run)
 {
 	struct trees t dr_cleanup(trees_fini);
@@ -166,4 +188,5 @@ END_TEST
 DR_UNIT_MAIN("clone_link", link__makes_names_of_one_inode, link__mends_a_name_of_the_wrong_group,
 	link__follows_a_group_that_was_split, link__replaces_an_empty_directory_only,
 	link__says_changed_and_gone, link__removes_what_workers_left,
-	link__to_an_immutable_file_keeps_it_so, link__touches_nothing_in_a_dry_run)
+	link__to_an_immutable_file_keeps_it_so, link__puts_on_the_flags_that_a_dead_worker_took_off,
+	link__touches_nothing_in_a_dry_run)
