@@ -10,7 +10,8 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 
-#define MDTS_MAX 65536 /* an index has 16 bits */
+#define MDTS_MAX 65536   /* an index has 16 bits */
+#define LIST_BYTES 65536 /* names of attributes: no list is longer */
 
 static int check_lustre(int fd)
 {
@@ -30,6 +31,24 @@ bool dr_tree_is_released(int fd)
 	       look.flags & DR_LAYOUT_RELEASED;
 }
 
+/*
+ * Whether a default layout is the directory's own: of one that has none the server tells the file system's. Only the list of its attributes knows, and only
+ * root's: for others, who see no trusted ones, what is told counts.
+ */
+static bool owns_default(int dir_fd)
+{
+	char list[LIST_BYTES];
+	ssize_t n = flistxattr(dir_fd, list, sizeof(list));
+	bool sees_trusted = false;
+	for (const char *name = list; n > 0 && name < list + n; name += strlen(name) + 1) {
+		if (strcmp(name, "trusted.lov") == 0) {
+			return true;
+		}
+		sees_trusted = sees_trusted || strncmp(name, "trusted.", strlen("trusted.")) == 0;
+	}
+	return !sees_trusted;
+}
+
 int dr_tree_layout(int fd, struct dr_buf *out)
 {
 	struct stat st;
@@ -40,7 +59,10 @@ int dr_tree_layout(int fd, struct dr_buf *out)
 	if (fstat(fd, &st) < 0) {
 		return -errno;
 	}
-	return S_ISDIR(st.st_mode) ? dr_lustre_dir_layout(fd, out) : dr_lustre_layout(fd, out);
+	if (!S_ISDIR(st.st_mode)) {
+		return dr_lustre_layout(fd, out);
+	}
+	return owns_default(fd) ? dr_lustre_dir_layout(fd, out) : -ENODATA;
 }
 
 /* Whether the file system has a pool, as its client lists them; what cannot be told is taken for true. */

@@ -10,7 +10,7 @@
 
 /* Whether the file's data is in an archive alone, from its layout; false elsewhere than on Lustre. */
 bool dr_tree_is_released(int fd);
-/* The layout's bytes of a file (open, no O_PATH), or the default layout of a directory, appended. @error ENODATA none; EOPNOTSUPP no Lustre */
+/* The layout's bytes of a file (open, no O_PATH), or the default layout that a directory has of its own, appended. @error ENODATA none; EOPNOTSUPP no Lustre */
 dr_nodiscard int dr_tree_layout(int fd, struct dr_buf *out);
 /*
  * Makes a file that is open for reading and writing, with the layout (bytes, as dr_tree_layout() gives them; its objects and OST indices are not asked for, its pools, those that

@@ -92,6 +92,13 @@ static int copy_part(struct part *part, uint64_t offset, uint64_t end)
 	if (from < 0 || part->cloner->dry_run) {
 		return from < 0 ? from : 0;
 	}
+	/* It may have been released since it was cut. A part of a stub is none: the next pass makes it whole. */
+	part->step = DR_STEP_LAYOUT;
+	int stub = dr_clone_stub(part->cloner, from);
+
+	if (stub != 0) {
+		return stub < 0 ? stub : -ENODATA;
+	}
 	(void)dr_clone_let_tick(part->cloner, &part->stamp->ctime);
 	int to = join(part, from);
 

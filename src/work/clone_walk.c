@@ -5,6 +5,8 @@
 #include "campaign/clone_record.h"
 #include "campaign/control.h"
 #include "fs/local.h"
+#include "fs/tree_lustre.h"
+#include "work/clone_priv.h"
 #include "work/clone_prune.h"
 #include "work/clone_verify.h"
 #include "work/clone_work.h"
@@ -250,6 +252,23 @@ static int look_only(struct walk *walk, const char *name, struct dr_meta *meta)
 	return r;
 }
 
+/* Whether a file is large enough to be cut into parts, and is one whose data is read: of a released one that is not, one worker makes all there is. */
+static bool is_cut(const struct walk *walk, const char *name, const struct dr_meta *meta)
+{
+	const struct dr_cloner *cloner = &walk->cloner;
+
+	if (!S_ISREG(meta->mode) || cloner->dry_run || cloner->checksum ||
+		meta->size / 2 < walk->job.worker->work->config.options->chunk_bytes) {
+		return false;
+	}
+	if (cloner->from->kind != DR_FS_LUSTRE || cloner->released == DR_RELEASED_COPY) {
+		return true;
+	}
+	int fd dr_cleanup(dr_fd_closep) = dr_clone_open(walk->from_fd, name);
+
+	return fd >= 0 && !dr_tree_is_released(fd);
+}
+
 static int copy_entry(struct walk *walk, const struct dr_entry *entry)
 {
 	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
@@ -280,15 +299,13 @@ static int copy_entry(struct walk *walk, const struct dr_entry *entry)
 		.fid = { .seq = meta.ino },
 		.size = is_file ? meta.size : 0,
 	};
-	uint64_t part = walk->job.worker->work->config.options->chunk_bytes;
 
 	if (meta.nlink > 1) {
 		return gather(walk, &file, verdict == DR_CLONE_SAME);
 	}
 	if (verdict == DR_CLONE_SAME) {
 		count(walk, DR_CLONED_UNCHANGED, 1);
-	} else if (is_file && verdict == DR_CLONE_DATA && meta.size / 2 >= part &&
-		   !walk->cloner.dry_run && !walk->cloner.checksum) {
+	} else if (verdict == DR_CLONE_DATA && is_cut(walk, entry->name, &meta)) {
 		add_parts(walk, &file, &meta);
 	} else {
 		add(walk, &walk->builder, &file);

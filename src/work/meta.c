@@ -82,7 +82,8 @@ static bool begins(const char *name, const char *prefix)
 static bool is_carried(const char *name)
 {
 	static const char *const own[] = { "lov", "lma", "lmv", "link", "fid", "hsm", "som", "dmv",
-		"version", "dummy", "lfsck_bitmap", "lfsck_ns", "SGI_ACL_FILE", "SGI_ACL_DEFAULT" };
+		"dataver", "version", "pin", "projid", "dummy", "lfsck_bitmap", "lfsck_ns",
+		"rename_tgt", "SGI_ACL_FILE", "SGI_ACL_DEFAULT" };
 	if (begins(name, "user.") || begins(name, "security.")) {
 		return true;
 	}

@@ -192,6 +192,8 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 {
 	struct dr_work *work = dr_xcalloc(1, sizeof(*work));
 	const struct dr_options *options = config->options;
+	/* Not by work->clone: a clone whose trees were refused has none. */
+	const bool is_clone = config->spec->kind == DR_CLONE;
 	pthread_condattr_t attr;
 	int r = 0;
 
@@ -202,7 +204,7 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 	int n_delays = dr_options_parse_delays(options->retry_delays, work->rules.retry_delays_s);
 	work->rules.n_retry_delays = n_delays > 0 ? (unsigned)n_delays : 0;
 	work->rules.max_leftovers = options->max_leftovers;
-	if (config->spec->kind == DR_CLONE) {
+	if (is_clone) {
 		/* What changed while it was copied is for the next pass. */
 		work->rules.n_retry_delays = 0;
 		r = dr_clone_work_new(config, &work->clone);
@@ -210,7 +212,7 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 			r = dr_clone_sync_new(work, work->clone->to->fd, &work->clone->sync);
 		}
 	}
-	if (!work->clone && dr_options_command(options) && !config->dry_run) {
+	if (!is_clone && dr_options_command(options) && !config->dry_run) {
 		char *message dr_cleanup(dr_freep) = NULL;
 
 		r = dr_mover_init(&work->mover, dr_options_command(options),
@@ -232,10 +234,10 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 		abort();
 	}
 	memset(work->workers, 0, work->n_workers * sizeof(*work->workers));
-	bool parallel = !work->clone && config->fs->ops->parallel && options->copy_threads > 0;
+	bool parallel = !is_clone && config->fs->ops->parallel && options->copy_threads > 0;
 
 	work->buffer_bytes = parallel ? DR_COPY_PARALLEL_BYTES : DR_COPY_BUFFER_BYTES;
-	if (parallel) {
+	if (parallel && r == 0) {
 		r = dr_copy_pool_new(
 			(unsigned)options->copy_threads, work->buffer_bytes, &work->pool);
 	}

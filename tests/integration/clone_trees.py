@@ -335,7 +335,7 @@ def digest_of(path):
 
 def xattrs_of(path):
     own = ('trusted.lov', 'trusted.lma', 'trusted.lmv', 'trusted.link', 'trusted.fid', 'trusted.hsm', 'trusted.som',
-           'trusted.dmv', 'trusted.version', 'lustre.', 'security.selinux')
+           'trusted.dmv', 'trusted.dataver', 'trusted.version', 'lustre.', 'security.selinux')
     try:
         return {name: os.getxattr(path, name, follow_symlinks=False)
                 for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(own)}

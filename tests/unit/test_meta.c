@@ -137,6 +137,7 @@ static void adorn(const char *name)
 	set(name, "user.big", big, 2000);
 	set(name, "trusted.t", "t", 1);
 	set(name, "trusted.lma", "the file system's", 17);
+	set(name, "trusted.dataver", "the file system's", 17);
 	set(name, "trusted.drover.x", "ours", 4);
 	set(name, DR_META_ACL, acl, sizeof(acl));
 	set(name, "security.capability", capability, sizeof(capability));
