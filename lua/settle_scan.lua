@@ -68,6 +68,12 @@ if seq > at_seq then
     ledger(ARGV[at + 1], tonumber(ARGV[at + 2]))
     at = at + 2
   end
+  -- The look before may have been overtaken by what happened to the source since.
+  local bound = tonumber(redis.call('HGET', META, 'delete_bound'))
+  local deleted = bound and tonumber(redis.call('HGET', LEDGER, 'deleted') or 0)
+  if bound and deleted > bound and redis.call('HGET', META, 'state') == 'running' then
+    redis.call('HSET', META, 'state', 'paused', 'reason', deleted .. ' entries were deleted, more than --max-delete: look before you resume')
+  end
   at = at + 1
   for _ = 1, tonumber(ARGV[at]) do
     redis.call('RPUSH', HELD, ARGV[at + 1] .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 3])

@@ -44,6 +44,7 @@ if ARGV[5 + stage] == 'look' and ARGV[3] ~= '' then
   local bound, percent = string.match(ARGV[3], '^(%d+)(%%?)$')
   local most = tonumber(bound)
   if percent == '%' then most = math.floor(tonumber(redis.call('HGET', LEDGER, 'target_entries') or 0) * most / 100) end
+  redis.call('HSET', META, 'delete_bound', most)
   -- What could not be read may hold more.
   if would > most then
     return finish('failed', would .. ' entries would be deleted, more than --max-delete ' .. ARGV[3] .. ': nothing was deleted')

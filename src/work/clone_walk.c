@@ -48,6 +48,7 @@ struct walk {
 	struct dr_chunk_builder builder, held;
 	struct name *names;
 	size_t n_names;
+	struct dr_prune prune;
 	struct dr_buf deleted; /* lines for the log */
 	int broken; /* what was found cannot be settled: the job ends, and goes on later from its last settle */
 };
@@ -521,29 +522,45 @@ static void write_deleted(struct walk *walk)
 	dr_buf_clear(lines);
 }
 
+/* No one directory loses more than the whole campaign may; the sum of all is looked at when they are settled. */
+static uint64_t most_of(const struct walk *walk, bool looks)
+{
+	const struct dr_spec_clone *spec = &walk->clone->spec->clone;
+
+	return looks || spec->max_delete_is_percent ? UINT64_MAX : spec->max_delete;
+}
+
 static int prune(struct walk *walk)
 {
 	bool looks = walk->stage != DR_STAGE_DELETE || walk->cloner.dry_run;
-	struct dr_prune prune = {
-		.cloner = &walk->cloner, .keeps = keeps, .tell = tell_gone, .arg = walk
-	};
-
-	prune.replaces = walk->stage == DR_STAGE_VERIFY ? NULL : replaces;
+	struct dr_prune *prune = &walk->prune; /* counts over all directories of the job */
+	uint64_t before = prune->n_removed;
+	uint64_t errors = prune->n_errors;
 	uint64_t seen = 0;
 	int r = walk->stage == DR_STAGE_LOOK ? dr_tree_read(walk->to_fd, count_entry, &seen) : 0;
 
+	prune->replaces = walk->stage == DR_STAGE_VERIFY ? NULL : replaces;
 	if (r == 0) {
-		r = dr_clone_prune(&prune, walk->from_fd, walk->to_fd, looks, UINT64_MAX);
+		r = dr_clone_prune(prune, walk->from_fd, walk->to_fd, looks, most_of(walk, looks));
 	}
 	write_deleted(walk);
 	if (walk->stage == DR_STAGE_LOOK) {
-		count(walk, DR_CLONED_WOULD_DELETE, prune.n_removed);
+		count(walk, DR_CLONED_WOULD_DELETE, prune->n_removed - before);
 		count(walk, DR_CLONED_TARGET_ENTRIES, seen);
 	} else if (walk->stage == DR_STAGE_DELETE) {
-		count(walk, DR_CLONED_DELETED, prune.n_removed);
+		count(walk, DR_CLONED_DELETED, prune->n_removed - before);
 	}
-	if (prune.n_errors && walk->stage == DR_STAGE_DELETE) {
+	if (prune->n_errors > errors && walk->stage == DR_STAGE_DELETE) {
 		dr_scan_error(&walk->job, walk->job.dir, walk->job.dir_len, -ENOTEMPTY);
+	}
+	if (r == -EDQUOT) {
+		/* The look found less: the source was changed since, or is not what it was. */
+		const char *why =
+			"more would be deleted than --max-delete, and than was seen before: stopped";
+		int failed = dr_control_fail(walk->job.worker->store, why);
+
+		dr_log(DR_LOG_ERROR, "failed", "reason=\"%s\" result=%d", why, failed);
+		return -ECHILD;
 	}
 	return r;
 }
@@ -794,6 +811,9 @@ int dr_clone_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 		.from_fd = -EBADF,
 		.to_fd = -EBADF,
 		.names = dr_xcalloc(LINKS_AT_ONCE, sizeof(struct name)),
+	};
+	walk.prune = (struct dr_prune){
+		.cloner = &walk.cloner, .keeps = keeps, .tell = tell_gone, .arg = &walk
 	};
 	int r = begin(&walk);
 

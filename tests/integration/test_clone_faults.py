@@ -496,3 +496,4 @@ def test_an_empty_mount_point_is_no_source(site):
     time.sleep(0.5)
     assert len(names(site.dst)) == 35
     daemon.kill()
+
