@@ -294,7 +294,7 @@ static int make_file(struct entry *entry)
 		return r;
 	}
 	entry->step = DR_STEP_ATTRS;
-	return dr_clone_lock(entry->to_fd, entry->name, &entry->want);
+	return dr_clone_placed(entry->cloner, entry->to_fd, entry->name, &entry->want);
 }
 
 /* A symlink, fifo, socket or device under the temporary name. */

@@ -154,6 +154,33 @@ int dr_clone_lock(int to_fd, const char *name, const struct dr_meta *want)
 	return r;
 }
 
+/* Lustre's rename gives a file the project that the directory hands down, in the directory where it was made, too. */
+static int mend_project(
+	const struct dr_cloner *cloner, int to_fd, const char *name, const struct dr_meta *want)
+{
+	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
+	enum dr_meta_part part = 0;
+	bool is_bare = cloner->is_bare && cloner->bare_fd == to_fd;
+
+	if (cloner->to->kind != DR_FS_LUSTRE || !want->has_project || is_bare) {
+		return 0;
+	}
+	int r = dr_meta_read(to_fd, name, -1, &have);
+
+	if (r == 0 && have.project != want->project) {
+		r = dr_meta_apply(to_fd, name, -1, want, &have, DR_META_PROJECT, &part);
+	}
+	return r;
+}
+
+int dr_clone_placed(
+	const struct dr_cloner *cloner, int to_fd, const char *name, const struct dr_meta *want)
+{
+	int r = mend_project(cloner, to_fd, name, want);
+
+	return r < 0 ? r : dr_clone_lock(to_fd, name, want);
+}
+
 int dr_clone_stub(const struct dr_cloner *cloner, int from)
 {
 	if (cloner->from->kind != DR_FS_LUSTRE || !dr_tree_is_released(from)) {

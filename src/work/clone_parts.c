@@ -174,7 +174,7 @@ static int finish(struct part *part, int from, int to, struct dr_meta *want)
 	}
 	if (r == 0) {
 		part->step = DR_STEP_ATTRS;
-		r = dr_clone_lock(part->to_fd, part->name, want);
+		r = dr_clone_placed(part->cloner, part->to_fd, part->name, want);
 	}
 	return r;
 }

@@ -83,6 +83,9 @@ dr_nodiscard int dr_clone_dress(const struct dr_cloner *cloner, const struct dr_
 	int fd, const struct dr_meta *want);
 /* Flags, of a file that has its name. */
 dr_nodiscard int dr_clone_lock(int to_fd, const char *name, const struct dr_meta *want);
+/* What a file that has its name is given last: the project, where the rename took it, and flags. */
+dr_nodiscard int dr_clone_placed(
+	const struct dr_cloner *cloner, int to_fd, const char *name, const struct dr_meta *want);
 /* Whether the released data of an open source file is to be left out: @return 1 a stub; 0 not; ENODATA it is to be refused */
 dr_nodiscard int dr_clone_stub(const struct dr_cloner *cloner, int from);
 void dr_clone_conclude(
