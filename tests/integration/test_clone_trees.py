@@ -21,7 +21,7 @@ def trees(tmp_path):
 
 
 def copy(a, b):
-    subprocess.run([clone_trees.RSYNC, '-aHAXS', '--checksum', '--delete', a + b'/', b + b'/'], check=True)
+    subprocess.run([clone_trees.RSYNC, '-aHAXS', '--modify-window=-1', '--checksum', '--delete', a + b'/', b + b'/'], check=True)
 
 
 @needs_rsync
