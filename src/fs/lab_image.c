@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/lab_image.h"
 
+#include "base/clock.h"
 #include "base/fdio.h"
 #include "base/log.h"
 #include "fs/lab_priv.h"
@@ -20,6 +21,7 @@
 
 #define STATE_MAGIC 0x4c41422d44524f56ull
 #define JSON_MAX 65536 /* bytes of lab.json */
+#define FID_TRIES 100  /* a millisecond each */
 
 static const char *const folders[] = { "ns", "layouts", "journal", "archive" };
 
@@ -411,12 +413,18 @@ int dr_lab_fid_open(struct dr_lab *lab, const struct dr_fid *fid)
 	}
 	union lab_handle handle = { 0 };
 	handle_of(lab->handle_type, (fid->seq - DR_LAB_SEQ) << 32 | fid->oid, fid->ver, &handle);
-	int fd = open_by_handle_at(
-		lab->ns_fd, &handle.head, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0) {
-		return errno == ESTALE ? -ENOENT : -errno;
+	for (unsigned tries = 0;; tries++) {
+		int fd = open_by_handle_at(
+			lab->ns_fd, &handle.head, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0) {
+			return fd;
+		}
+		/* ext4 says this, too, while it gives the inode number to a new file (Linux, iget_locked() and I_CREATING): a moment later it knows. */
+		if (errno != ENOMEM || tries == FID_TRIES) {
+			return errno == ESTALE ? -ENOENT : -errno;
+		}
+		dr_sleep_ms(1);
 	}
-	return fd;
 }
 
 int dr_lab_fid_exists(struct dr_lab *lab, const struct dr_fid *fid)

@@ -3,6 +3,8 @@
 #include "fs/lab_priv.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -113,6 +115,55 @@ START_TEST(fid_path__may_be_longer_than_the_kernel_tells)
 }
 END_TEST
 
+struct churn {
+	int dirfd;
+	_Atomic uint64_t ino; /* of the last one */
+	atomic_bool stop;
+};
+
+static void *make_and_unlink(void *arg)
+{
+	struct churn *churn = arg;
+	while (!atomic_load(&churn->stop)) {
+		int fd = openat(churn->dirfd, "other", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		struct stat st;
+		if (fd >= 0 && fstat(fd, &st) == 0) {
+			atomic_store(&churn->ino, (uint64_t)st.st_ino);
+		}
+		(void)close(fd);
+		(void)unlinkat(churn->dirfd, "other", 0);
+	}
+	return NULL;
+}
+
+/* ext4 says ENOMEM of an inode number that is being given to another file. */
+START_TEST(fid_exists__is_sure_while_its_inode_number_is_used_again)
+{
+	struct rig rig;
+	rig_init(&rig, RIG_LAB);
+	struct churn churn = { .dirfd = rig.ns };
+	pthread_t thread;
+	rig_make(&rig, "file", RIG_PLAIN, 10, 10, 10);
+	struct dr_fid fid = fid_of(&rig, "file");
+	int gone = rig.lab->handle_type < 0 ? -ENOTSUP : 0;
+	ck_assert_int_eq(unlinkat(rig.ns, "file", 0), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, make_and_unlink, &churn), 0);
+	for (int i = 0; i < 50000; i++) {
+		uint64_t ino = atomic_load(&churn.ino);
+		struct dr_fid old = {
+			.seq = DR_LAB_SEQ + (ino >> 32), .oid = (uint32_t)ino, .ver = fid.ver
+		};
+		int r = dr_lab_fid_exists(rig.lab, &old);
+		if (r != gone) {
+			ck_assert_int_eq(r, gone);
+		}
+	}
+	atomic_store(&churn.stop, true);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	rig_fini(&rig);
+}
+END_TEST
+
 static int keep_entry(void *ctx, struct dr_dir *dir, const struct dr_entry *entry)
 {
 	(void)dir;
@@ -157,4 +208,5 @@ END_TEST
 RIG_MAIN("contract-fid", { fid_path__is_where_the_file_is_now, 2 },
 	{ fid_path__says_enoent_of_what_is_not_there, 2 },
 	{ fid_path__may_be_longer_than_the_kernel_tells, 2 },
+	{ fid_exists__is_sure_while_its_inode_number_is_used_again, 1 },
 	{ entry_look__gives_what_dir_read_gives, RIG_KINDS })
