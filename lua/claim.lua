@@ -1,6 +1,6 @@
 -- Takes a job. ARGV: epoch, kind, consumer, files pending at which scanners rest
 -- Returns {1, id, deliveries, payload, progress, files, attempt, OSTs set aside, settles so far,
--- again (1: a holder that died may have moved some files)} or {0, why}.
+-- again (1: a holder may have moved some files without a word)} or {0, why}.
 open_gate()
 local kind, who = ARGV[2], ARGV[3]
 local m = redis.call('HMGET', META, 'state', 'scan_hold', 'aside')
@@ -12,7 +12,8 @@ local s = stream(kind)
 local entry
 local mine = redis.call('XPENDING', s, GROUP, '-', '+', 1, who)
 if mine[1] then
-  -- The reply to an earlier claim was lost: it is the caller's all the same.
+  -- It is the caller's all the same: the reply to an earlier claim was lost, or the caller could not settle it, and may have done some of it.
+  if kind == 'move' then redis.call('HSET', progress(kind), mine[1][1] .. ':again', 1) end
   entry = redis.call('XCLAIM', s, GROUP, who, 0, mine[1][1])[1]
 else
   local id = redis.call('LPOP', returned(kind))

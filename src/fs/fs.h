@@ -71,7 +71,7 @@ struct dr_entry {
 	struct dr_fid fid; /* of a file with a layout; else zero */
 	const struct dr_stat *
 		stat; /* of a file, when it came with the layout; its size may be a little old. NULL: ask entry_stat */
-	int error; /* negative errno when the layout could not be read, else 0 */
+	int error; /* negative errno when the layout, or what it is, could not be read; else 0 */
 };
 
 struct dr_fs;

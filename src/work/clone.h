@@ -60,9 +60,8 @@ dr_nodiscard int dr_clone_enter(struct dr_cloner *cloner, int to_fd);
 /* How an entry of the source stands to the target's of the same name. */
 enum dr_clone_verdict {
 	DR_CLONE_SAME,
-	DR_CLONE_META,     /* data and type agree, something else does not */
-	DR_CLONE_DATA,     /* there is no such entry, or its data or type is another */
-	DR_CLONE_FILTERED, /* not of the functions here: by work/clone_filter.h */
+	DR_CLONE_META, /* data and type agree, something else does not */
+	DR_CLONE_DATA, /* there is no such entry, or its data or type is another */
 };
 
 /*

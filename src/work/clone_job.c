@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "base/clock.h"
+#include "base/fdio.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "work/clone_verify.h"
@@ -28,6 +28,7 @@ struct job {
 	struct dr_outcome *outcomes;
 	struct place at, with; /* of the file; of the name that it is linked to */
 	char **elected; /* of a LINK chunk: for each file the path of the name that was copied */
+	size_t n_elected;
 	size_t done;
 };
 
@@ -112,14 +113,16 @@ static void write_manifest(
 	char *name dr_cleanup(dr_freep) = dr_xasprintf("manifest.%s", config->host);
 	int fd dr_cleanup(dr_fd_closep) =
 		openat(config->folder_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	int r = fd < 0 ? -errno : 0;
 
 	dr_buf_put(&path, file->dir, file->dir_len);
 	dr_buf_put(&path, "/", file->dir_len > 0);
 	dr_buf_put(&path, file->name, file->name_len);
 	dr_verify_manifest_line(&line, digest, (const char *)path.data, path.len);
-	if (fd < 0 || write(fd, line.data, line.len) != (ssize_t)line.len) {
-		dr_log_limited(10, DR_LOG_ERROR, "manifest-not-written", "error=%s",
-			strerrorname_np(errno));
+	r = fd < 0 ? r : dr_write_full(fd, line.data, line.len);
+	if (r < 0) {
+		dr_log_limited(
+			10, DR_LOG_ERROR, "manifest-not-written", "error=%s", strerrorname_np(-r));
 	}
 }
 
@@ -213,14 +216,16 @@ static void wait_for_delete(const struct job *job, struct dr_outcome *outcome)
 
 static void count_one(struct dr_worker *worker, const struct dr_outcome *outcome)
 {
-	dr_count(&worker->counters,
-		outcome->class == DR_SUCCEEDED         ? DR_COUNT_SUCCEEDED
-		: dr_class_is_skipped(outcome->class)  ? DR_COUNT_SKIPPED
-		: dr_class_is_leftover(outcome->class) ? DR_COUNT_FAILED
-						       : DR_COUNT_ENTRIES,
-		outcome->class != DR_UNNEEDED && outcome->class != DR_GONE);
-	dr_count(&worker->counters, DR_COUNT_BYTES,
-		outcome->class == DR_SUCCEEDED ? outcome->bytes : 0);
+	struct dr_counters *counters = &worker->counters;
+
+	if (outcome->class == DR_SUCCEEDED) {
+		dr_count(counters, DR_COUNT_SUCCEEDED, 1);
+		dr_count(counters, DR_COUNT_BYTES, outcome->bytes);
+	} else if (dr_class_is_skipped(outcome->class)) {
+		dr_count(counters, DR_COUNT_SKIPPED, 1);
+	} else if (dr_class_is_leftover(outcome->class)) {
+		dr_count(counters, DR_COUNT_FAILED, 1);
+	}
 }
 
 /* Room that is missing now may be made: the campaign waits for it, with this file and all others. */
@@ -237,6 +242,7 @@ static int elect(struct job *job)
 	struct dr_path *paths dr_cleanup(dr_freep) = dr_xcalloc(n, sizeof(*paths));
 
 	job->elected = dr_xcalloc(n, sizeof(*job->elected));
+	job->n_elected = n;
 	for (size_t i = 0; i < n; i++) {
 		const struct dr_chunk_file *file = &job->chunk.files[i];
 
@@ -253,8 +259,8 @@ static int elect(struct job *job)
 	return r;
 }
 
-/* @return whether the whole chunk was done */
-static bool run(struct job *job)
+/* The chunk's files, to the end or as far as it is to go. */
+static void run(struct job *job)
 {
 	struct dr_worker *worker = job->worker;
 
@@ -265,10 +271,10 @@ static bool run(struct job *job)
 		dr_worker_show(worker, file->dir, file->dir_len, file->name, file->name_len);
 		do_one(job, outcome);
 		if (atomic_load(&worker->work->stopping) && outcome->error == -ECANCELED) {
-			return false;
+			return;
 		}
 		if (pauses_for_room(job, outcome)) {
-			return false;
+			return;
 		}
 		wait_for_delete(job, outcome);
 		count_one(worker, outcome);
@@ -276,10 +282,9 @@ static bool run(struct job *job)
 		if (job->done < job->chunk.n_files &&
 			(dr_worker_should_yield(worker) ||
 				dr_claim_is_lost(&worker->work->claims, job->claim))) {
-			return false;
+			return;
 		}
 	}
-	return true;
 }
 
 static int load(struct job *job)
@@ -313,26 +318,23 @@ int dr_clone_move_job(struct dr_worker *worker, struct dr_claim *claim)
 	int r = load(&job);
 
 	if (r == 0) {
-		(void)run(&job);
+		run(&job);
 		struct dr_finished finished = { .claim = claim,
 			.chunk = job.chunk,
 			.outcomes = job.outcomes,
 			.done = job.done,
 			.slot = worker->slot };
 
-		for (size_t i = 0; job.elected && i < job.chunk.n_files; i++) {
-			free(job.elected[i]);
-		}
 		dr_clone_sync_put(job.clone->sync, &finished);
 	} else {
 		dr_claim_drop(&worker->work->claims, claim);
 		free(claim);
 		dr_clone_sync_slot_back(job.clone->sync, worker->slot);
-		for (size_t i = 0; job.elected && i < job.chunk.n_files; i++) {
-			free(job.elected[i]);
-		}
 		dr_chunk_fini(&job.chunk);
 		free(job.outcomes);
+	}
+	for (size_t i = 0; i < job.n_elected; i++) {
+		free(job.elected[i]);
 	}
 	free(job.elected);
 	leave(&job.at);

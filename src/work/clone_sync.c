@@ -10,7 +10,7 @@
 
 struct dr_clone_sync {
 	struct dr_work *work;
-	int to_fd; /* lent */
+	int to_fd; /* its own */
 	pthread_t thread;
 	struct dr_store *store; /* the thread's */
 	struct dr_audit audit;  /* the thread's */
@@ -79,7 +79,7 @@ static void settle(struct dr_clone_sync *sync, struct dr_finished *job)
 		}
 		if (r < 0 && r != -ECANCELED) {
 			dr_log_limited(10, DR_LOG_ERROR, "settle-failed",
-				"errno=%d next=\"it returns when it is stale\"", -r);
+				"errno=%d next=\"it is taken up again\"", -r);
 		}
 	}
 	dr_rangeset_fini(&state.aside);
@@ -98,7 +98,7 @@ static void settle_all(struct dr_clone_sync *sync, struct dr_finished *jobs, siz
 			"error=%s next=\"what was written since is not counted as done\"",
 			strerrorname_np(-r));
 	}
-	/* What the target had no room for is done again, whole, when somebody has resumed: the claims come back when they are stale. */
+	/* What the target had no room for is done again, whole, when somebody has resumed: each claim is still its consumer's, who takes it up as the next; one that nobody beats for gets stale. */
 	bool waits = r < 0 && dr_clone_pauses_for_room(sync->store, r);
 
 	for (size_t i = 0; i < n; i++) {
@@ -161,22 +161,38 @@ void dr_clone_sync_slot_back(struct dr_clone_sync *sync, unsigned slot)
 	(void)pthread_mutex_unlock(&sync->lock);
 }
 
-int dr_clone_sync_new(struct dr_work *work, int to_fd, struct dr_clone_sync **ret_sync)
+static void fini(struct dr_clone_sync *sync)
+{
+	dr_audit_fini(&sync->audit);
+	dr_store_free(sync->store);
+	free(sync->jobs);
+	dr_fd_closep(&sync->to_fd);
+	(void)pthread_cond_destroy(&sync->changed);
+	(void)pthread_mutex_destroy(&sync->lock);
+	free(sync);
+}
+
+int dr_clone_sync_new(
+	struct dr_work *work, const struct dr_tree *to, struct dr_clone_sync **ret_sync)
 {
 	struct dr_clone_sync *sync = dr_xcalloc(1, sizeof(*sync));
-	int r = dr_audit_open(&sync->audit, work->config.logs_fd, work->config.host);
 
 	sync->work = work;
-	sync->to_fd = to_fd;
+	sync->audit = (struct dr_audit){ .fd_succeeded = -1, .fd_failed = -1 };
 	sync->store = dr_store_new(work->config.link);
 	(void)pthread_mutex_init(&sync->lock, NULL);
 	(void)pthread_cond_init(&sync->changed, NULL);
+	sync->to_fd = dr_tree_dir(to, "", 0);
+	int r = sync->to_fd < 0 ? sync->to_fd : 0;
+
+	if (r == 0) {
+		r = dr_audit_open(&sync->audit, work->config.logs_fd, work->config.host);
+	}
 	if (r == 0) {
 		r = -pthread_create(&sync->thread, NULL, sync_thread, sync);
 	}
 	if (r < 0) {
-		dr_store_free(sync->store);
-		free(sync);
+		fini(sync);
 		return r;
 	}
 	(void)pthread_setname_np(sync->thread, "sync");
@@ -210,10 +226,5 @@ void dr_clone_sync_free(struct dr_clone_sync *sync)
 	(void)pthread_cond_broadcast(&sync->changed);
 	(void)pthread_mutex_unlock(&sync->lock);
 	(void)pthread_join(sync->thread, NULL);
-	dr_audit_fini(&sync->audit);
-	dr_store_free(sync->store);
-	free(sync->jobs);
-	(void)pthread_cond_destroy(&sync->changed);
-	(void)pthread_mutex_destroy(&sync->lock);
-	free(sync);
+	fini(sync);
 }

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "work/clone_walk.h"
+
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "campaign/clone_record.h"
-#include "campaign/control.h"
 #include "fs/local.h"
 #include "fs/tree_lustre.h"
 #include "work/clone_priv.h"
-#include "work/clone_prune.h"
-#include "work/clone_verify.h"
-#include "work/clone_work.h"
-#include "work/filter.h"
-#include "work/scan_job.h"
 
 #include <fcntl.h>
 
@@ -26,44 +20,13 @@
 
 #define LINKS_AT_ONCE 500 /* names in one election */
 #define PART_MOST 65536   /* of a file */
-#define LOST "lost+found"
 
-/* A name of a file with several, before it is known which of them is copied. */
-struct name {
-	struct dr_path path; /* bytes owned */
-	size_t name;         /* offset of the last component */
-	struct dr_chunk_file file;
-	bool is_same; /* the target's entry agrees */
-};
-
-struct walk {
-	struct dr_scan job;
-	struct dr_clone_work *clone;
-	struct dr_cloner cloner;
-	enum dr_stage stage;
-	struct dr_filter_dir filter;
-	int from_fd, to_fd; /* of the directory in hand */
-	bool is_fresh;      /* the target's is empty */
-	bool may_except;    /* the exceptions must be asked */
-	struct dr_chunk_builder builder, held;
-	struct name *names;
-	size_t n_names;
-	struct dr_prune prune;
-	struct dr_buf deleted; /* lines for the log */
-	int broken; /* what was found cannot be settled: the job ends, and goes on later from its last settle */
-};
-
-static struct walk *walk_of(struct dr_scan *job)
+static struct dr_walk *walk_of(struct dr_scan *job)
 {
-	return dr_container_of(job, struct walk, job);
+	return dr_container_of(job, struct dr_walk, job);
 }
 
-static void count(struct walk *walk, enum dr_clone_count which, uint64_t by)
-{
-	walk->job.results.counts[which] += by;
-}
-
-static bool leaves_out(struct walk *walk, const char *name, size_t len)
+static bool leaves_out(struct dr_walk *walk, const char *name, size_t len)
 {
 	if (dr_filter_entry(&walk->filter, name, len)) {
 		return true;
@@ -76,21 +39,15 @@ static bool leaves_out(struct walk *walk, const char *name, size_t len)
 		(const char *)walk->job.path.data, walk->job.path.len);
 }
 
-static void push_child(struct walk *walk, const char *name, size_t len)
+static void push_child(struct dr_walk *walk, const char *name, size_t len)
 {
 	dr_scan_child(&walk->job, name, len);
 	dr_frontier_push(&walk->job.frontier, walk->job.path.data, walk->job.path.len, 0);
 }
 
-static void name_error(struct walk *walk, const char *name, int error)
-{
-	dr_scan_child(&walk->job, name, strlen(name));
-	dr_scan_error(&walk->job, walk->job.path.data, walk->job.path.len, error);
-}
-
 /* ---- chunks ---- */
 
-static void finish(struct walk *walk, struct dr_chunk_builder *builder, bool is_held)
+static void finish(struct dr_walk *walk, struct dr_chunk_builder *builder, bool is_held)
 {
 	if (builder->n_files == 0) {
 		return;
@@ -104,7 +61,7 @@ static void finish(struct walk *walk, struct dr_chunk_builder *builder, bool is_
 }
 
 static void add(
-	struct walk *walk, struct dr_chunk_builder *builder, const struct dr_chunk_file *file)
+	struct dr_walk *walk, struct dr_chunk_builder *builder, const struct dr_chunk_file *file)
 {
 	const struct dr_options *options = walk->job.worker->work->config.options;
 
@@ -116,7 +73,7 @@ static void add(
 }
 
 /* One election for all names gathered: the elected are copied, the others wait. */
-static int elect(struct walk *walk)
+static int elect(struct dr_walk *walk)
 {
 	size_t n = walk->n_names;
 
@@ -134,7 +91,7 @@ static int elect(struct walk *walk)
 	int r = dr_ledger_elect(walk->job.worker->store, inos, paths, n, elected);
 
 	for (size_t i = 0; i < n; i++) {
-		struct name *name = &walk->names[i];
+		struct dr_walk_name *name = &walk->names[i];
 
 		name->file.dir = name->path.bytes;
 		name->file.name = name->path.bytes + name->name;
@@ -142,7 +99,7 @@ static int elect(struct walk *walk)
 			name->file.size = 0; /* its data is the elected one's */
 			add(walk, &walk->held, &name->file);
 		} else if (r == 0 && name->is_same) {
-			count(walk, DR_CLONED_UNCHANGED, 1);
+			dr_walk_count(walk, DR_CLONED_UNCHANGED, 1);
 		} else if (r == 0) {
 			add(walk, &walk->builder, &name->file);
 		}
@@ -153,12 +110,12 @@ static int elect(struct walk *walk)
 	return r;
 }
 
-static int gather(struct walk *walk, const struct dr_chunk_file *file, bool is_same)
+static int gather(struct dr_walk *walk, const struct dr_chunk_file *file, bool is_same)
 {
-	struct name *name = &walk->names[walk->n_names++];
+	struct dr_walk_name *name = &walk->names[walk->n_names++];
 
 	dr_scan_child(&walk->job, file->name, file->name_len);
-	*name = (struct name){
+	*name = (struct dr_walk_name){
 		.path = { .bytes = dr_xstrdup(dr_buf_cstr(&walk->job.path)),
 			.len = walk->job.path.len },
 		.name = walk->job.path.len - file->name_len,
@@ -169,7 +126,7 @@ static int gather(struct walk *walk, const struct dr_chunk_file *file, bool is_s
 }
 
 /* What a settle tells of directories must be on disk: the jobs that follow rely on them, and nobody looks at them again. */
-static int sync_directories(struct walk *walk)
+static int sync_directories(struct dr_walk *walk)
 {
 	const uint64_t *counts = walk->job.results.counts;
 	/* An earlier holder may have made what this one found, and not have come to its sync. */
@@ -178,7 +135,7 @@ static int sync_directories(struct walk *walk)
 	const struct dr_work_config *config = &walk->job.worker->work->config;
 
 	if (!has_changed || walk->cloner.dry_run || !config->options->fsync ||
-		syncfs(walk->clone->to->fd) == 0) {
+		syncfs(walk->sync_fd) == 0) {
 		return 0;
 	}
 	int r = -errno;
@@ -191,7 +148,7 @@ static int sync_directories(struct walk *walk)
 
 static int flush(struct dr_scan *job)
 {
-	struct walk *walk = walk_of(job);
+	struct dr_walk *walk = walk_of(job);
 	int r = elect(walk);
 
 	r = r < 0 ? r : sync_directories(walk);
@@ -204,7 +161,7 @@ static int flush(struct dr_scan *job)
 }
 
 /* Each part is a job of its own; the last of them to be done queues the one that ends the file. */
-static void add_parts(struct walk *walk, struct dr_chunk_file *file, const struct dr_meta *meta)
+static void add_parts(struct dr_walk *walk, struct dr_chunk_file *file, const struct dr_meta *meta)
 {
 	const uint64_t part = walk->job.worker->work->config.options->chunk_bytes;
 	struct dr_chunk_builder one dr_cleanup(dr_chunk_builder_fini) = { .kind = DR_CHUNK_END };
@@ -234,7 +191,7 @@ static void add_parts(struct walk *walk, struct dr_chunk_file *file, const struc
 /* ---- copy ---- */
 
 /* What a filter and a chunk need to know of an entry whose target is known not to be there. */
-static int look_only(struct walk *walk, const char *name, struct dr_meta *meta)
+int dr_walk_look(struct dr_walk *walk, const char *name, struct dr_meta *meta)
 {
 	struct dr_stat st;
 	int r = dr_local_stat(walk->from_fd, name, AT_SYMLINK_NOFOLLOW, &st);
@@ -254,7 +211,7 @@ static int look_only(struct walk *walk, const char *name, struct dr_meta *meta)
 }
 
 /* Whether a file is large enough to be cut into parts, and is one whose data is read: of a released one that is not, one worker makes all there is. */
-static bool is_cut(const struct walk *walk, const char *name, const struct dr_meta *meta)
+static bool is_cut(const struct dr_walk *walk, const char *name, const struct dr_meta *meta)
 {
 	const struct dr_cloner *cloner = &walk->cloner;
 
@@ -270,13 +227,13 @@ static bool is_cut(const struct walk *walk, const char *name, const struct dr_me
 	return fd >= 0 && !dr_tree_is_released(fd);
 }
 
-static int copy_entry(struct walk *walk, const struct dr_entry *entry)
+static int copy_entry(struct dr_walk *walk, const struct dr_entry *entry)
 {
 	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
 	enum dr_clone_verdict verdict = DR_CLONE_DATA;
 	bool filters_projects = walk->clone->filter.projects.n > 0;
 	bool is_blind = (walk->is_fresh || walk->cloner.checksum) && !filters_projects;
-	int r = is_blind ? look_only(walk, entry->name, &meta)
+	int r = is_blind ? dr_walk_look(walk, entry->name, &meta)
 			 : dr_clone_compare(&walk->cloner, walk->from_fd, walk->to_fd, entry->name,
 				   &meta, &verdict);
 
@@ -284,11 +241,11 @@ static int copy_entry(struct walk *walk, const struct dr_entry *entry)
 		return 0;
 	}
 	if (r < 0) {
-		name_error(walk, entry->name, r);
+		dr_scan_entry_error(&walk->job, entry, r);
 		return 0;
 	}
 	if (!dr_clone_filter_takes(&walk->clone->filter, &meta)) {
-		count(walk, DR_CLONED_FILTERED, 1);
+		dr_walk_count(walk, DR_CLONED_FILTERED, 1);
 		return 0;
 	}
 	bool is_file = S_ISREG(meta.mode);
@@ -305,7 +262,7 @@ static int copy_entry(struct walk *walk, const struct dr_entry *entry)
 		return gather(walk, &file, verdict == DR_CLONE_SAME);
 	}
 	if (verdict == DR_CLONE_SAME) {
-		count(walk, DR_CLONED_UNCHANGED, 1);
+		dr_walk_count(walk, DR_CLONED_UNCHANGED, 1);
 	} else if (verdict == DR_CLONE_DATA && is_cut(walk, entry->name, &meta)) {
 		add_parts(walk, &file, &meta);
 	} else {
@@ -315,7 +272,7 @@ static int copy_entry(struct walk *walk, const struct dr_entry *entry)
 }
 
 /* Directories of the first level are spread over the target's MDTs. */
-static int mdt_of(struct walk *walk)
+static int mdt_of(struct dr_walk *walk)
 {
 	struct dr_clone_work *clone = walk->clone;
 
@@ -325,11 +282,11 @@ static int mdt_of(struct walk *walk)
 	return (int)clone->mdts[atomic_fetch_add(&clone->next_mdt, 1) % clone->n_mdts];
 }
 
-static int copy_dir(struct walk *walk, const struct dr_entry *entry)
+static int copy_dir(struct dr_walk *walk, const struct dr_entry *entry)
 {
 	if (walk->to_fd < 0) {
 		/* A dry run, below a directory that it would have made. */
-		count(walk, DR_CLONED_DIRS_MADE, 1);
+		dr_walk_count(walk, DR_CLONED_DIRS_MADE, 1);
 		push_child(walk, entry->name, entry->name_len);
 		return 0;
 	}
@@ -343,22 +300,22 @@ static int copy_dir(struct walk *walk, const struct dr_entry *entry)
 	}
 	if (r < 0) {
 		/* Nothing below it can be copied: it is told as one error. */
-		name_error(walk, entry->name, r);
+		dr_scan_entry_error(&walk->job, entry, r);
 		return 0;
 	}
-	count(walk, DR_CLONED_DIRS_MADE, r == 1);
+	dr_walk_count(walk, DR_CLONED_DIRS_MADE, r == 1);
 	push_child(walk, entry->name, entry->name_len);
 	return 0;
 }
 
-static int copy_one(struct walk *walk, const struct dr_entry *entry)
+static int copy_one(struct dr_walk *walk, const struct dr_entry *entry)
 {
 	return entry->type == DR_TYPE_DIR ? copy_dir(walk, entry) : copy_entry(walk, entry);
 }
 
 /* ---- verify ---- */
 
-static int verify_one(struct walk *walk, const struct dr_entry *entry)
+static int verify_one(struct dr_walk *walk, const struct dr_entry *entry)
 {
 	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
 
@@ -366,17 +323,17 @@ static int verify_one(struct walk *walk, const struct dr_entry *entry)
 		push_child(walk, entry->name, entry->name_len);
 		return 0;
 	}
-	int r = look_only(walk, entry->name, &meta);
+	int r = dr_walk_look(walk, entry->name, &meta);
 
 	if (r == -ENOENT) {
 		return 0;
 	}
 	if (r < 0) {
-		name_error(walk, entry->name, r);
+		dr_scan_entry_error(&walk->job, entry, r);
 		return 0;
 	}
 	if (!dr_clone_filter_takes(&walk->clone->filter, &meta)) {
-		count(walk, DR_CLONED_FILTERED, 1);
+		dr_walk_count(walk, DR_CLONED_FILTERED, 1);
 		return 0;
 	}
 	const struct dr_chunk_file file = {
@@ -392,183 +349,10 @@ static int verify_one(struct walk *walk, const struct dr_entry *entry)
 	return 0;
 }
 
-static void tell_difference(struct walk *walk, const char *path, size_t len, const char *what)
-{
-	struct dr_buf text dr_cleanup(dr_buf_fini) = { 0 };
-
-	dr_text_escape(&text, len ? path : ".", len ? len : 1);
-	dr_log(DR_LOG_WARNING, "difference", "path=\"%s\" what=\"%s\"", dr_buf_cstr(&text), what);
-	count(walk, DR_CLONED_DIFFERENCES, 1);
-}
-
-static void verify_dir(struct walk *walk)
-{
-	struct dr_meta from dr_cleanup(dr_meta_fini) = { 0 };
-	struct dr_meta to dr_cleanup(dr_meta_fini) = { 0 };
-	uint32_t ns = walk->clone->from->time_ns > walk->clone->to->time_ns
-			      ? walk->clone->from->time_ns
-			      : walk->clone->to->time_ns;
-	int r = dr_meta_read(walk->from_fd, "", walk->from_fd, &from);
-
-	r = r < 0 ? r : dr_meta_read(walk->to_fd, "", walk->to_fd, &to);
-	if (r < 0) {
-		dr_scan_error(&walk->job, walk->job.dir, walk->job.dir_len, r);
-		return;
-	}
-	unsigned parts = dr_meta_compare(&from, &to, ns);
-	char words[128];
-
-	if (parts) {
-		unsigned differences = (parts & DR_META_OWNER ? DR_VERIFY_OWNER : 0) |
-				       (parts & DR_META_MODE ? DR_VERIFY_MODE : 0) |
-				       (parts & DR_META_XATTRS ? DR_VERIFY_XATTRS : 0) |
-				       (parts & DR_META_PROJECT ? DR_VERIFY_PROJECT : 0) |
-				       (parts & DR_META_FLAGS ? DR_VERIFY_FLAGS : 0) |
-				       (parts & DR_META_TIMES ? DR_VERIFY_TIMES : 0);
-
-		tell_difference(walk, walk->job.dir, walk->job.dir_len,
-			dr_verify_words(differences, words, sizeof(words)));
-	}
-}
-
-/* ---- deleting ---- */
-
-/* What this campaign has copied in parts, and could not end yet: it is tried again. */
-static bool is_in_parts(const struct walk *walk, const char *path)
-{
-	bool is_ours = false;
-
-	return walk->stage != DR_STAGE_VERIFY && (walk->clone->spec->clone.passes & DR_PASS_COPY) &&
-	       !strchr(path, '/') && dr_clone_is_temporary(&walk->cloner, path, &is_ours) &&
-	       is_ours && strstr(path, ".0-");
-}
-
-static bool keeps(void *arg, const char *name, size_t len)
-{
-	struct walk *walk = arg;
-
-	if (walk->job.dir_len == 0 && len == strlen(LOST) && memcmp(name, LOST, len) == 0) {
-		return true; /* the file system's own */
-	}
-	if (is_in_parts(walk, name)) {
-		return true;
-	}
-	dr_scan_child(&walk->job, name, len);
-	return dr_clone_leaves_out(
-		walk->clone, (const char *)walk->job.path.data, walk->job.path.len);
-}
-
-/* A file of the source that is copied takes the place of a directory; one that is left out does not. */
-static bool replaces(void *arg, const char *name, size_t len)
-{
-	struct walk *walk = arg;
-	struct dr_meta meta dr_cleanup(dr_meta_fini) = { 0 };
-
-	(void)len;
-	return look_only(walk, name, &meta) == 0 && !S_ISDIR(meta.mode) &&
-	       dr_clone_filter_takes(&walk->clone->filter, &meta);
-}
-
-static void tell_gone(void *arg, const char *path, size_t len, enum dr_type type)
-{
-	struct walk *walk = arg;
-
-	(void)type;
-	if (walk->stage == DR_STAGE_VERIFY) {
-		dr_scan_child(&walk->job, path, len);
-		tell_difference(walk, (const char *)walk->job.path.data, walk->job.path.len,
-			"only in the target");
-		return;
-	}
-	if (walk->stage == DR_STAGE_LOOK && !walk->cloner.dry_run) {
-		return;
-	}
-	struct dr_buf *out = &walk->deleted;
-
-	dr_buf_printf(out, "%s ", walk->cloner.dry_run ? "would-delete" : "deleted");
-	dr_scan_child(&walk->job, path, len);
-	dr_buf_put_u8(out, '"');
-	dr_text_escape(out, walk->job.path.data, walk->job.path.len);
-	dr_buf_put_str(out, "\"\n");
-}
-
-static int count_entry(void *arg, const char *name, size_t len, enum dr_type type, uint64_t ino)
-{
-	(void)name;
-	(void)len;
-	(void)type;
-	(void)ino;
-	++*(uint64_t *)arg;
-	return 0;
-}
-
-/* The log of what was deleted, by name: it must be written before the count of it is told. */
-static void write_deleted(struct walk *walk)
-{
-	const struct dr_work_config *config = &walk->job.worker->work->config;
-	struct dr_buf *lines = &walk->deleted;
-
-	if (lines->len == 0) {
-		return;
-	}
-	char *name dr_cleanup(dr_freep) = dr_xasprintf("%s.deleted.log", config->host);
-	int fd dr_cleanup(dr_fd_closep) =
-		openat(config->logs_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-
-	if (fd < 0 || write(fd, lines->data, lines->len) != (ssize_t)lines->len) {
-		dr_log_limited(10, DR_LOG_ERROR, "deleted-not-logged", "bytes=%zu error=%s",
-			lines->len, strerrorname_np(errno));
-	}
-	dr_buf_clear(lines);
-}
-
-/* No one directory loses more than the whole campaign may; the sum of all is looked at when they are settled. */
-static uint64_t most_of(const struct walk *walk, bool looks)
-{
-	const struct dr_spec_clone *spec = &walk->clone->spec->clone;
-
-	return looks || spec->max_delete_is_percent ? UINT64_MAX : spec->max_delete;
-}
-
-static int prune(struct walk *walk)
-{
-	bool looks = walk->stage != DR_STAGE_DELETE || walk->cloner.dry_run;
-	struct dr_prune *prune = &walk->prune; /* counts over all directories of the job */
-	uint64_t before = prune->n_removed;
-	uint64_t errors = prune->n_errors;
-	uint64_t seen = 0;
-	int r = walk->stage == DR_STAGE_LOOK ? dr_tree_read(walk->to_fd, count_entry, &seen) : 0;
-
-	prune->replaces = walk->stage == DR_STAGE_VERIFY ? NULL : replaces;
-	if (r == 0) {
-		r = dr_clone_prune(prune, walk->from_fd, walk->to_fd, looks, most_of(walk, looks));
-	}
-	write_deleted(walk);
-	if (walk->stage == DR_STAGE_LOOK) {
-		count(walk, DR_CLONED_WOULD_DELETE, prune->n_removed - before);
-		count(walk, DR_CLONED_TARGET_ENTRIES, seen);
-	} else if (walk->stage == DR_STAGE_DELETE) {
-		count(walk, DR_CLONED_DELETED, prune->n_removed - before);
-	}
-	if (prune->n_errors > errors && walk->stage == DR_STAGE_DELETE) {
-		dr_scan_error(&walk->job, walk->job.dir, walk->job.dir_len, -ENOTEMPTY);
-	}
-	if (r == -EDQUOT) {
-		/* The look found less: the source was changed since, or is not what it was. */
-		const char *why =
-			"more would be deleted than --max-delete, and than was seen before: stopped";
-		int failed = dr_control_fail(walk->job.worker->store, why);
-
-		dr_log(DR_LOG_ERROR, "failed", "reason=\"%s\" result=%d", why, failed);
-		return -ECHILD;
-	}
-	return r;
-}
-
 /* ---- a directory ---- */
 
 /* @return 1 the job is over; 0 go on */
-static int settle(struct walk *walk)
+static int settle(struct dr_walk *walk)
 {
 	int r = dr_scan_settle(&walk->job);
 
@@ -578,12 +362,12 @@ static int settle(struct walk *walk)
 
 /* The campaign waits for room, and this job goes on with the entry that had none. @return 1 the job is over; 0 go on */
 static int wait_for_room(
-	struct walk *walk, const struct dr_entry *entry, uint64_t position, int error)
+	struct dr_walk *walk, const struct dr_entry *entry, uint64_t position, int error)
 {
 	struct dr_scan *job = &walk->job;
 
 	if (!dr_clone_pauses_for_room(job->worker->store, error)) {
-		name_error(walk, entry->name, error);
+		dr_scan_entry_error(&walk->job, entry, error);
 		return 0;
 	}
 	job->here.position = position;
@@ -597,7 +381,7 @@ static int wait_for_room(
 	return r < 0 ? r : 1;
 }
 
-static int visit(struct walk *walk, const struct dr_entry *entry)
+static int visit(struct dr_walk *walk, const struct dr_entry *entry)
 {
 	struct dr_scan *job = &walk->job;
 	uint64_t before = job->here.position;
@@ -608,6 +392,8 @@ static int visit(struct walk *walk, const struct dr_entry *entry)
 	job->here.position = entry->position;
 	if (leaves_out(walk, entry->name, entry->name_len)) {
 		r = 0;
+	} else if (entry->error < 0) {
+		dr_scan_entry_error(&walk->job, entry, entry->error); /* what it is, nobody knows */
 	} else if (walk->stage == DR_STAGE_COPY) {
 		r = copy_one(walk, entry);
 	} else if (walk->stage == DR_STAGE_VERIFY) {
@@ -635,7 +421,7 @@ static int stop_at_once(void *arg, const char *name, size_t len, enum dr_type ty
 }
 
 /* What concerns the directory as a whole; done again when the job is taken over in the middle of it. @return 0; -errno: it is not read */
-static int enter(struct walk *walk)
+static int enter(struct dr_walk *walk)
 {
 	struct dr_clone_work *clone = walk->clone;
 	struct dr_scan *job = &walk->job;
@@ -650,7 +436,7 @@ static int enter(struct walk *walk)
 			return 0;
 		}
 		if (is_absent && walk->stage == DR_STAGE_VERIFY) {
-			tell_difference(walk, job->here.path, job->here.len, "missing");
+			dr_walk_tell_difference(walk, job->here.path, job->here.len, "missing");
 		}
 		/* Nothing to delete there, no times to set; but a copy made it a moment ago. */
 		return is_absent && walk->stage != DR_STAGE_COPY ? -ECHILD
@@ -667,30 +453,21 @@ static int enter(struct walk *walk)
 	}
 	if (walk->stage == DR_STAGE_DIRTIMES) {
 		r = dr_clone_dir_times(&walk->cloner, walk->from_fd, walk->to_fd);
-		count(walk, DR_CLONED_CORRECTED, r == 1);
+		dr_walk_count(walk, DR_CLONED_CORRECTED, r == 1);
 		return r < 0 ? r : 0;
 	}
 	if (walk->stage == DR_STAGE_VERIFY) {
-		verify_dir(walk);
+		dr_walk_verify_dir(walk);
 	}
-	return prune(walk);
+	return dr_walk_prune(walk);
 }
 
-static int read_entries(struct walk *walk, struct dr_local_dir *local)
+static int read_entries(struct dr_walk *walk, struct dr_local_dir *local)
 {
 	struct dr_entry entry;
 	int r = 0;
 
 	while ((r = dr_local_dir_next(local, &entry)) > 0) {
-		struct dr_stat st;
-
-		if (entry.type == DR_TYPE_UNKNOWN) {
-			r = dr_local_stat(local->fd, entry.name, AT_SYMLINK_NOFOLLOW, &st);
-			if (r < 0) {
-				continue;
-			}
-			entry.type = dr_local_type(st.mode);
-		}
 		r = visit(walk, &entry);
 		if (r != 0) {
 			return r;
@@ -703,7 +480,7 @@ static int read_entries(struct walk *walk, struct dr_local_dir *local)
  * A directory of the source that is gone took all below it along; anything else leaves something behind, which is told: another file system
  * mounted in the source, too.
  */
-static void dir_error(struct walk *walk, int error, bool is_source)
+static void dir_error(struct dr_walk *walk, int error, bool is_source)
 {
 	bool is_gone = error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
 
@@ -714,7 +491,7 @@ static void dir_error(struct walk *walk, int error, bool is_source)
 
 static int read_dir(struct dr_scan *job)
 {
-	struct walk *walk = walk_of(job);
+	struct dr_walk *walk = walk_of(job);
 	struct dr_clone_work *clone = walk->clone;
 	struct dr_local_dir local;
 	int r = dr_local_dir_open(
@@ -753,27 +530,7 @@ static int read_dir(struct dr_scan *job)
 	return 0;
 }
 
-/*
- * A delete pass begins at the root: whether the target is still this source's alone. The leader asks it before the stage, but for one that is the campaign's first.
- */
-static bool may_delete(struct walk *walk)
-{
-	struct dr_work *work = walk->job.worker->work;
-	int r = dr_clone_record_allows_delete(work->config.options->base_path, walk->job.spec);
-
-	/* No record is what other hosts have, where a server of the site's own has the queue. */
-	if (r == 0 || r == -ENOENT) {
-		return true;
-	}
-	const char *why =
-		"something else was copied into the target since the start: nothing was deleted";
-
-	r = dr_control_fail(walk->job.worker->store, why);
-	dr_log(DR_LOG_ERROR, "failed", "reason=\"%s\" result=%d", why, r);
-	return false;
-}
-
-static int begin(struct walk *walk)
+static int begin(struct dr_walk *walk)
 {
 	const struct dr_claim *claim = walk->job.claim;
 	const struct dr_buf *bytes = claim->progress.len > 0 ? &claim->progress : &claim->payload;
@@ -787,18 +544,20 @@ static int begin(struct walk *walk)
 	}
 	walk->stage = walk->clone->stages[frontier.round];
 	if ((walk->stage == DR_STAGE_LOOK || walk->stage == DR_STAGE_DELETE) && frontier.n == 1 &&
-		frontier.dirs[0].len == 0 && !may_delete(walk)) {
+		frontier.dirs[0].len == 0 && !dr_walk_may_delete(walk)) {
 		return -EPERM;
 	}
 	walk->builder.kind = walk->stage == DR_STAGE_VERIFY ? DR_CHUNK_VERIFY : DR_CHUNK_COPY;
 	walk->held.kind = DR_CHUNK_LINK;
-	return 0;
+	/* Opened before anything is made: Linux tells of a lost write once to each open file. */
+	walk->sync_fd = dr_tree_dir(walk->clone->to, "", 0);
+	return walk->sync_fd < 0 ? walk->sync_fd : 0;
 }
 
 int dr_clone_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 {
 	static const struct dr_scan_ops ops = { .flush = flush, .read_dir = read_dir };
-	struct walk walk = {
+	struct dr_walk walk = {
 		.job = {
 			.ops = &ops,
 			.worker = worker,
@@ -808,12 +567,10 @@ int dr_clone_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 		},
 		.clone = worker->work->clone,
 		.cloner = dr_clone_cloner(worker),
+		.sync_fd = -EBADF,
 		.from_fd = -EBADF,
 		.to_fd = -EBADF,
-		.names = dr_xcalloc(LINKS_AT_ONCE, sizeof(struct name)),
-	};
-	walk.prune = (struct dr_prune){
-		.cloner = &walk.cloner, .keeps = keeps, .tell = tell_gone, .arg = &walk
+		.names = dr_xcalloc(LINKS_AT_ONCE, sizeof(struct dr_walk_name)),
 	};
 	int r = begin(&walk);
 
@@ -829,6 +586,7 @@ int dr_clone_scan_job(struct dr_worker *worker, struct dr_claim *claim)
 	dr_chunk_builder_fini(&walk.builder);
 	dr_chunk_builder_fini(&walk.held);
 	dr_buf_fini(&walk.deleted);
+	dr_fd_closep(&walk.sync_fd);
 	dr_scan_fini(&walk.job);
 	return r < 0 ? r : 0;
 }

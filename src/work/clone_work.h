@@ -10,9 +10,6 @@
 #include "work/clone_layout.h"
 #include "work/worker.h"
 
-/* Files from twice this size on are cut into parts of it: the size of a chunk. */
-#define DR_CLONE_DIRS 8 /* pairs of directories that a job keeps open */
-
 /* Of a process. Threads: all read it; `sync` has locks of its own. */
 struct dr_clone_work {
 	const struct dr_spec *spec;
@@ -77,8 +74,9 @@ unsigned dr_clone_sync_slot(struct dr_clone_sync *sync);
 /* Where no job came of it. */
 void dr_clone_sync_slot_back(struct dr_clone_sync *sync, unsigned slot);
 
+/* @param to the target: opened anew, for Linux tells of a lost write once to each open file. Before the first job is taken. */
 dr_nodiscard int dr_clone_sync_new(
-	struct dr_work *work, int to_fd, struct dr_clone_sync **ret_sync);
+	struct dr_work *work, const struct dr_tree *to, struct dr_clone_sync **ret_sync);
 /* Takes the job over. Waits while too many are not settled yet. */
 void dr_clone_sync_put(struct dr_clone_sync *sync, struct dr_finished *finished);
 /* Settles all that is there, and ends the thread. The link must still work, or be stopped. */

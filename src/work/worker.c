@@ -16,6 +16,8 @@
 #define IDLE_FIRST_MS 2
 #define IDLE_MOST_MS 200
 #define IDLE_PAUSED_MS 500
+#define FAILED_MS_LEAST 100
+#define FAILED_MS_MOST 1000
 
 void dr_worker_show(struct dr_worker *worker, const char *dir, size_t dir_len, const char *name,
 	size_t name_len)
@@ -112,7 +114,7 @@ static void *worker_main(void *arg)
 {
 	struct dr_worker *worker = arg;
 	struct dr_work *work = worker->work;
-	unsigned ms = 0;
+	unsigned ms = 0, failed_ms = 0;
 	int r = 0;
 
 	if (worker->job == DR_JOB_SCAN) {
@@ -159,9 +161,13 @@ static void *worker_main(void *arg)
 		}
 		if (r < 0 && r != -ECANCELED) {
 			dr_log_limited(10, DR_LOG_ERROR, "job-failed",
-				"worker=%s errno=%d next=\"it returns when it is stale\"",
-				worker->name, -r);
-			dr_sleep_ms(100);
+				"worker=%s errno=%d next=\"it is taken up again\"", worker->name,
+				-r);
+			failed_ms = failed_ms == 0 ? FAILED_MS_LEAST : failed_ms * 2;
+			failed_ms = failed_ms > FAILED_MS_MOST ? FAILED_MS_MOST : failed_ms;
+			dr_sleep_ms(failed_ms);
+		} else {
+			failed_ms = 0;
 		}
 	}
 	return NULL;
@@ -209,7 +215,7 @@ int dr_work_start(const struct dr_work_config *config, struct dr_work **ret_work
 		work->rules.n_retry_delays = 0;
 		r = dr_clone_work_new(config, &work->clone);
 		if (r == 0) {
-			r = dr_clone_sync_new(work, work->clone->to->fd, &work->clone->sync);
+			r = dr_clone_sync_new(work, work->clone->to, &work->clone->sync);
 		}
 	}
 	if (!is_clone && dr_options_command(options) && !config->dry_run) {

@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 /*
  * Preloaded into a daemon: calls on files fail, as those of a broken disk do. The file $CLONE_FAULTS holds lines "CALL WORD ERRNO", read
- * anew at each call, so that a test can end a fault: CALL is read, write, list or sync, WORD is in the path of the file that is meant (* is any).
+ * anew at each call, so that a test can end a fault: CALL is read, write, list, type, stat, sync or lost, WORD is in the path of the file that is meant (* is any).
+ * lost is a sync that tells of it as Linux does: once to each descriptor, whoever asks, and then no more.
+ * type is a directory that does not say what its entries are; its ERRNO is of no matter.
  */
 
-static int fault_of(const char *call, int fd)
+/* name: in the directory; "": the file itself */
+static int fault_of_name(const char *call, int fd, const char *name)
 {
 	const char *file = getenv("CLONE_FAULTS"); // NOLINT(concurrency-mt-unsafe)
 	char link[64], path[4096], line[512];
@@ -28,7 +35,8 @@ static int fault_of(const char *call, int fd)
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	ssize_t n = readlink(link, path, sizeof(path) - 1);
 
-	path[n > 0 ? n : 0] = '\0';
+	n = n > 0 ? n : 0;
+	(void)snprintf(path + n, sizeof(path) - (size_t)n, "%s%s", name[0] ? "/" : "", name);
 	while (!error && fgets(line, sizeof(line), faults)) {
 		char *rest = line, *what = strsep(&rest, " "), *word = strsep(&rest, " ");
 
@@ -40,6 +48,11 @@ static int fault_of(const char *call, int fd)
 	(void)fclose(faults);
 	errno = error ? error : saved;
 	return error;
+}
+
+static int fault_of(const char *call, int fd)
+{
+	return fault_of_name(call, fd, "");
 }
 
 // NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
@@ -67,7 +80,33 @@ ssize_t copy_file_range(
 
 int syncfs(int fd)
 {
-	return fault_of("sync", fd) ? -1 : NEXT(syncfs)(fd);
+	static atomic_bool told[1024];
+
+	if (fault_of("sync", fd) || (fd >= 0 && fd < 1024 && fault_of("lost", fd) &&
+					    !atomic_exchange(&told[fd], true))) {
+		return -1;
+	}
+	return NEXT(syncfs)(fd);
+}
+
+int fstatat(int fd, const char *restrict name, struct stat *restrict st, int flags)
+{
+	return fault_of_name("stat", fd, name) ? -1 : NEXT(fstatat)(fd, name, st, flags);
+}
+
+int statx(int fd, const char *restrict name, int flags, unsigned mask, struct statx *restrict st)
+{
+	return fault_of_name("stat", fd, name) ? -1 : NEXT(statx)(fd, name, flags, mask, st);
+}
+
+static void hide_types(uint8_t *entries, long n)
+{
+	for (long at = 0; at < n;) {
+		struct dirent64 *entry = (struct dirent64 *)(void *)(entries + at);
+
+		entry->d_type = DT_UNKNOWN;
+		at += entry->d_reclen;
+	}
 }
 
 /* Directories are read by syscall(). Arguments that were not given are passed on as they are in the registers. */
@@ -88,7 +127,12 @@ long syscall(long number, ...)
 	if (number == SYS_getdents64 && fault_of("list", (int)a[0])) {
 		return -1;
 	}
-	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	long r = next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+
+	if (number == SYS_getdents64 && r > 0 && fault_of("type", (int)a[0])) {
+		hide_types((uint8_t *)a[1], r); // NOLINT(performance-no-int-to-ptr)
+	}
+	return r;
 }
 
 // NOLINTEND(readability-inconsistent-declaration-parameter-name)

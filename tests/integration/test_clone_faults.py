@@ -154,6 +154,20 @@ def test_a_broken_file_is_reported_and_all_else_is_copied(site, faults, fault, s
 
 
 @needs_faults
+def test_an_entry_of_which_nothing_can_be_learned_is_reported(site, faults):
+    """Where the file system does not say what an entry is, and it cannot be asked."""
+    fill(site.src)
+    faults('type /src/d1 1', f'stat /src/d1/f1 {errno.EIO}')
+    status = site.run(code=3)
+    assert status['state'] == 'completed_with_leftovers'
+    assert 'd1/f1: EIO' in site.drover('report', 'c1')
+    assert not (site.dst / 'd1' / 'f1').exists()
+    faults('type /src/d1 1')
+    assert site.run()['state'] == 'completed'
+    assert is_equal(site)
+
+
+@needs_faults
 def test_what_a_failed_sync_leaves_is_not_counted(site, faults):
     fill(site.src)
     faults()
@@ -177,6 +191,49 @@ def test_what_a_failed_sync_leaves_is_not_counted(site, faults):
     status = after(site, 'c2')
     assert status['state'] == 'completed', status
     assert all((site.dst / f'd{i}' / f'f{i}').read_bytes() == b'new' for i in range(5))
+
+
+@needs_faults
+def test_what_was_not_on_disk_for_want_of_room_is_copied_again(site, faults):
+    """The campaign waits; whoever goes on must not take what was not written for what was."""
+    fill(site.src)
+    faults()
+    site.run('--pass', 'copy')
+    paths = [site.dst / f'd{i}' / f'f{i}' for i in range(5)]
+    for i in range(5):
+        (site.src / f'd{i}' / f'f{i}').write_bytes(b'new')
+    faults(f'sync /dst {errno.ENOSPC}')
+    name = site.start('--pass', 'copy')
+    daemon = site.daemon(name)
+    until('it pauses', lambda: site.status(name)['state'] == 'paused')
+    until('they look as they should', lambda: all(path.stat().st_size == 3 for path in paths))
+    for path in paths:
+        st = path.stat()
+        with open(path, 'r+b') as f:
+            f.write(b'\0\0\0')
+        os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+    faults()
+    site.drover('resume', name)
+    site.wait(name)
+    daemon.wait(60)
+    assert site.status(name)['state'] == 'completed'
+    assert all(path.read_bytes() == b'new' for path in paths)
+
+
+@needs_faults
+def test_a_lost_write_is_told_to_those_whose_it_was(site, faults):
+    """Linux tells of it once to each open file: a scanner that syncs its directories must not take the news from the movers."""
+    fill(site.src)
+    faults()
+    site.run('--pass', 'copy')
+    for i in range(5):
+        (site.src / f'd{i}' / f'f{i}').write_bytes(b'new')
+        (site.src / f'd{i}' / 'sub').mkdir()
+    faults(f'lost /dst {errno.EIO}')
+    status = site.run('--pass', 'copy', code=3)
+    assert status['state'] == 'completed_with_leftovers'
+    assert status['progress']['failed'] == 5, status['progress']
+    assert 'sync: EIO' in site.drover('report', 'c2')
 
 
 @needs_faults
