@@ -366,6 +366,16 @@ int dr_shipper_save(struct dr_shipper *shipper, unsigned wait_ms)
 
 /* ---- maintenance ---- */
 
+static struct mdt *mdt_of(struct dr_shipper *shipper, const char *key)
+{
+	for (size_t i = 0; i < shipper->n_mdts; i++) {
+		if (strcmp(shipper->mdts[i].key, key) == 0) {
+			return &shipper->mdts[i];
+		}
+	}
+	return NULL;
+}
+
 /* The keys of the MDTs that are here now; the caller frees each, and the list. */
 static char **keys_here(struct dr_shipper *shipper, size_t *ret_n)
 {
@@ -384,22 +394,25 @@ static char **keys_here(struct dr_shipper *shipper, size_t *ret_n)
 	return keys;
 }
 
-static void free_keys(char **keys, size_t n)
+/* @return the sum of what it does, for the MDTs that are here now; a key that is no stream is passed over. -errno of the first that failed */
+static int64_t each_stream(
+	struct dr_shipper *shipper, int64_t (*fn)(struct dr_shipper *shipper, const char *key))
 {
+	size_t n = 0;
+	char **keys = keys_here(shipper, &n);
+	int64_t total = 0;
+	int64_t r = 0;
+
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		r = fn(shipper, keys[i]);
+		total += r > 0 ? r : 0;
+		r = r == -EMEDIUMTYPE ? 0 : r;
+	}
 	while (n > 0) {
 		free(keys[--n]);
 	}
 	free(keys);
-}
-
-static struct mdt *mdt_of(struct dr_shipper *shipper, const char *key)
-{
-	for (size_t i = 0; i < shipper->n_mdts; i++) {
-		if (strcmp(shipper->mdts[i].key, key) == 0) {
-			return &shipper->mdts[i];
-		}
-	}
-	return NULL;
+	return r < 0 ? r : total;
 }
 
 /* What the stream says, without the lock but for its newest entries. */
@@ -436,18 +449,7 @@ static int64_t replay(struct dr_shipper *shipper, const char *key)
 
 int64_t dr_shipper_replay(struct dr_shipper *shipper)
 {
-	size_t n = 0;
-	char **keys = keys_here(shipper, &n);
-	int64_t total = 0;
-	int64_t r = 0;
-
-	for (size_t i = 0; i < n && r >= 0; i++) {
-		r = replay(shipper, keys[i]);
-		total += r > 0 ? r : 0;
-		r = r == -EMEDIUMTYPE ? 0 : r;
-	}
-	free_keys(keys, n);
-	return r < 0 ? r : total;
+	return each_stream(shipper, replay);
 }
 
 /*
@@ -480,16 +482,5 @@ static int64_t trim(struct dr_shipper *shipper, const char *key)
 
 int64_t dr_shipper_trim(struct dr_shipper *shipper)
 {
-	size_t n = 0;
-	char **keys = keys_here(shipper, &n);
-	int64_t total = 0;
-	int64_t r = 0;
-
-	for (size_t i = 0; i < n && r >= 0; i++) {
-		r = trim(shipper, keys[i]);
-		total += r > 0 ? r : 0;
-		r = r == -EMEDIUMTYPE ? 0 : r;
-	}
-	free_keys(keys, n);
-	return r < 0 ? r : total;
+	return each_stream(shipper, trim);
 }

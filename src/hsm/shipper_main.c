@@ -86,8 +86,9 @@ struct daemon {
 	bool stop;
 	unsigned n_running;  /* threads */
 	bool poll_now;       /* maintenance wants a poll */
-	uint64_t n_polls;    /* that succeeded */
-	struct dr_poll last; /* of them the last */
+	uint64_t begun;      /* polls */
+	uint64_t succeeded;  /* number of the last poll that did, by their begin; 0: none yet */
+	struct dr_poll last; /* what it told */
 	int last_error;      /* of the last poll */
 };
 
@@ -134,13 +135,15 @@ static void *poll_thread(void *arg)
 		uint64_t begin_ns = dr_now_ns();
 
 		daemon->poll_now = false;
+		uint64_t number = ++daemon->begun;
+
 		(void)pthread_mutex_unlock(&daemon->lock);
 		int r = dr_shipper_poll(daemon->shipper, &poll);
 
 		(void)pthread_mutex_lock(&daemon->lock);
 		daemon->last_error = r;
 		if (r == 0) {
-			daemon->n_polls++;
+			daemon->succeeded = number;
 			daemon->last = poll;
 			(void)pthread_cond_broadcast(&daemon->changed);
 		}
@@ -158,15 +161,14 @@ static void *poll_thread(void *arg)
 	return NULL;
 }
 
-/* Has the other thread poll, and waits for it. @return false: stopped. Under the lock. */
+/* Has the other thread poll, and waits for one that begins after this. @return false: stopped. Under the lock. */
 static bool await_poll(struct daemon *daemon)
 {
-	uint64_t before = daemon->n_polls;
+	uint64_t before = daemon->begun;
 
 	daemon->poll_now = true;
 	(void)pthread_cond_broadcast(&daemon->changed);
-	/* The one that may be going on began before: the second from now is wanted, if there is one. */
-	while (!daemon->stop && daemon->n_polls == before) {
+	while (!daemon->stop && daemon->succeeded <= before) {
 		wait_ms(daemon, TICK_MS);
 	}
 	return !daemon->stop;
@@ -189,7 +191,7 @@ static void *maintain_thread(void *arg)
 
 	(void)pthread_mutex_lock(&daemon->lock);
 	while (!daemon->stop) {
-		if (interval_ms == 0 || daemon->n_polls == 0 || dr_now_ns() < due_ns) {
+		if (interval_ms == 0 || daemon->succeeded == 0 || dr_now_ns() < due_ns) {
 			wait_ms(daemon, TICK_MS);
 			continue;
 		}
@@ -224,7 +226,8 @@ static int start(struct daemon *daemon, char **ret_message)
 		return r;
 	}
 	daemon->stop = false;
-	daemon->n_polls = 0;
+	daemon->begun = 0;
+	daemon->succeeded = 0;
 	daemon->n_running = 2;
 	r = -pthread_create(&daemon->poller, NULL, poll_thread, daemon);
 	if (r == 0) {
@@ -389,7 +392,7 @@ static int serve(struct daemon *daemon, const struct arguments *args, int signal
 		_exit(EXIT_SUCCESS);
 	}
 	dr_shipper_free(daemon->shipper);
-	dr_log(DR_LOG_INFO, "ended", "signal=1");
+	dr_log(DR_LOG_INFO, "ended", "reason=signal");
 	return EXIT_SUCCESS;
 }
 

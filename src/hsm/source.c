@@ -18,9 +18,7 @@ static char *mdt_of(const char *path)
 {
 	const char *end = strrchr(path, '/');
 
-	for (int i = 0; i < 1 && end; i++) {
-		end = end > path ? memrchr(path, '/', (size_t)(end - path)) : NULL;
-	}
+	end = end ? memrchr(path, '/', (size_t)(end - path)) : NULL;
 	if (!end || end == path) {
 		return NULL;
 	}
