@@ -44,6 +44,8 @@ const char *cli_strerror(int error); /* a negative errno */
  * name: the command's, for messages.
  */
 void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
+/* What a parser does with the one word that it takes: the name of a campaign, which must be given. `command` is for messages. */
+error_t cli_parse_name(int key, const char *arg, const char *command, const char **name);
 
 /* Reads the configuration, once. @return CLI_OK, or CLI_BAD_INPUT with the message printed */
 int cli_load(struct cli *cli);

@@ -95,6 +95,18 @@ void cli_parse(const struct argp *argp, const char *name, int argc, char **argv,
 	argv[0] = NULL;
 }
 
+error_t cli_parse_name(int key, const char *arg, const char *command, const char **name)
+{
+	if (key == ARGP_KEY_ARG && !*name) {
+		*name = arg;
+		return 0;
+	}
+	if (key == ARGP_KEY_NO_ARGS) {
+		exit(cli_refuse("%s: which campaign? drover list shows them", command));
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
 int cli_load(struct cli *cli)
 {
 	dr_cleanup(dr_freep) char *message = NULL;

@@ -35,16 +35,8 @@ static error_t parse_rescue(int key, char *arg, struct argp_state *state)
 	case KEY_DEAD:
 		args->host_is_dead = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (args->name) {
-			return ARGP_ERR_UNKNOWN;
-		}
-		args->name = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		exit(cli_refuse("%s: which campaign? drover list shows them", args->command));
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return cli_parse_name(key, arg, args->command, &args->name);
 	}
 }
 

@@ -73,18 +73,7 @@ static error_t parse_run(int key, char *arg, struct argp_state *state)
 						 : dr_xasprintf("--%s", passed[i].name);
 		return 0;
 	}
-	switch (key) {
-	case ARGP_KEY_ARG:
-		if (run->name) {
-			return ARGP_ERR_UNKNOWN;
-		}
-		run->name = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		exit(cli_refuse("run: which campaign? drover list shows them"));
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return cli_parse_name(key, arg, "run", &run->name);
 }
 
 /* droverd from beside this program, or, when it is not there, from the PATH; malloc'ed. */

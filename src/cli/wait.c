@@ -30,16 +30,8 @@ static error_t parse_wait(int key, char *arg, struct argp_state *state)
 		}
 		args->limited = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (args->name) {
-			return ARGP_ERR_UNKNOWN;
-		}
-		args->name = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		exit(cli_refuse("wait: which campaign? drover list shows them"));
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return cli_parse_name(key, arg, "wait", &args->name);
 	}
 }
 
