@@ -64,23 +64,26 @@ class Bench:
         os.sync()
         return time.monotonic() - began
 
+    def time_one(self, name, run, second):
+        self.empty()
+        if second:
+            run()
+        try:
+            return self.timed(run)
+        except subprocess.CalledProcessError as e:
+            print(f'{name}: failed: {e}', file=sys.stderr)
+            return None
+
     def table(self, what, second=False, rounds=1):
+        """The better of all rounds, whose tools take turns: a disk that is shared is slow for minutes."""
         took = {}
-        for name, run in self.tools().items():
-            try:
-                best = None
-                for _ in range(rounds):
-                    self.empty()
-                    if second and name == 'cp -a':
-                        break
-                    if second:
-                        run()
-                    t = self.timed(run)
-                    best = t if best is None else min(best, t)
-                if best is not None:
-                    took[name] = best
-            except subprocess.CalledProcessError as e:
-                print(f'{name}: failed: {e}', file=sys.stderr)
+        for _ in range(rounds):
+            for name, run in self.tools().items():
+                if second and name == 'cp -a':
+                    continue  # it copies anew
+                t = self.time_one(name, run, second)
+                if t is not None:
+                    took[name] = min(t, took.get(name, t))
         for name, seconds in sorted(took.items(), key=lambda kv: kv[1]):
             print('%-44s %-14s %8.2f s   drover is %5.2f times as fast' % (what, name, seconds, seconds / took['drover']), flush=True)
 
