@@ -13,6 +13,7 @@ struct entry {
 	int from_fd, to_fd;
 	const char *name;
 	uint64_t ino, delivery;
+	bool again;
 	enum dr_step step;
 	struct dr_meta want, have;
 	bool is_there; /* the target's entry, in `have` */
@@ -194,15 +195,34 @@ static int check_name(struct entry *entry, const struct dr_clone_stamp *stamp)
 	return 0;
 }
 
+/*
+ * A new file needs no temporary name. One that may be there already does, also what an earlier holder of the job may still be making: the successor's is to stand.
+ */
+static bool may_be_nameless(const struct entry *entry)
+{
+	const struct dr_cloner *cloner = entry->cloner;
+
+	return !entry->is_there && entry->delivery == 1 && !entry->again && !cloner->no_nameless &&
+	       cloner->to->kind != DR_FS_LUSTRE && dr_clone_is_bare(cloner, entry->to_fd);
+}
+
+/* Some file systems tell of a failed write no sooner. */
+static int close_written(int fd)
+{
+	return fd < 0 || (close(fd) < 0 && errno != EINTR) ? -errno : 0;
+}
+
 /* All of a regular file but its name. */
-static int fill(struct entry *entry, int from, struct dr_clone_temp *temp, bool is_stub)
+static int fill(
+	struct entry *entry, int from, struct dr_clone_temp *temp, bool is_stub, bool is_nameless)
 {
 	struct dr_cloner *cloner = entry->cloner;
 	struct dr_clone_stamp stamp = stamp_of(&entry->want);
 	struct stat after;
 
 	entry->step = DR_STEP_CREATE;
-	int to = dr_clone_create(cloner, temp, from, stamp.size, false);
+	int to = is_nameless ? dr_clone_create_nameless(cloner, temp, entry->want.mode)
+			     : dr_clone_create(cloner, temp, from, stamp.size, false);
 
 	if (to < 0) {
 		return to;
@@ -230,10 +250,31 @@ static int fill(struct entry *entry, int from, struct dr_clone_temp *temp, bool 
 		entry->step = DR_STEP_VERSION;
 		r = -ESTALE;
 	}
-	/* Some file systems tell of a failed write no sooner. */
-	if (close(to) < 0 && r == 0 && errno != EINTR) {
+	temp->fd = is_nameless ? to : -EBADF;
+	int closed = close_written(is_nameless ? fcntl(to, F_DUPFD_CLOEXEC, 0) : to);
+
+	if (r == 0 && closed < 0) {
 		entry->step = DR_STEP_WRITE;
-		r = -errno;
+		r = closed;
+	}
+	return r;
+}
+
+/* Writes the file and gives it its name. */
+static int write_file(struct entry *entry, int from, bool is_stub, bool is_nameless)
+{
+	struct dr_clone_temp temp;
+
+	dr_clone_temp_init(&temp, entry->cloner, entry->to_fd, entry->want.ino, entry->delivery);
+	int r = fill(entry, from, &temp, is_stub, is_nameless);
+
+	if (r == 0) {
+		entry->step = DR_STEP_SWAP;
+		r = is_nameless ? dr_clone_place_nameless(entry->cloner, &temp, entry->name)
+				: dr_clone_place(&temp, entry->name);
+	}
+	if (r < 0 || is_nameless) {
+		dr_clone_temp_drop(&temp);
 	}
 	return r;
 }
@@ -267,7 +308,6 @@ static int take(struct entry *entry, int from)
 static int make_file(struct entry *entry)
 {
 	int from dr_cleanup(dr_fd_closep) = dr_clone_open(entry->from_fd, entry->name);
-	struct dr_clone_temp temp;
 
 	if (from < 0) {
 		entry->step = from == -ESTALE ? DR_STEP_VERSION : DR_STEP_OPEN;
@@ -282,15 +322,13 @@ static int make_file(struct entry *entry)
 		entry->bytes = stub ? 0 : entry->want.size;
 		return 0;
 	}
-	dr_clone_temp_init(&temp, entry->cloner, entry->to_fd, entry->want.ino, entry->delivery);
-	int r = fill(entry, from, &temp, stub);
+	bool is_nameless = may_be_nameless(entry);
+	int r = write_file(entry, from, stub, is_nameless);
 
-	if (r == 0) {
-		entry->step = DR_STEP_SWAP;
-		r = dr_clone_place(&temp, entry->name);
+	if (r < 0 && is_nameless && entry->cloner->no_nameless) {
+		r = write_file(entry, from, stub, false);
 	}
 	if (r < 0) {
-		dr_clone_temp_drop(&temp);
 		return r;
 	}
 	entry->step = DR_STEP_ATTRS;
@@ -425,7 +463,8 @@ void dr_clone_entry(struct dr_cloner *cloner, int from_fd, int to_fd, const char
 		.to_fd = to_fd,
 		.name = name,
 		.ino = ino,
-		.delivery = delivery };
+		.delivery = delivery,
+		.again = again };
 
 	*ret_outcome = (struct dr_outcome){ 0 };
 	if (!cloner->dry_run && ino) {

@@ -43,6 +43,7 @@ struct dr_cloner {
 	const _Atomic bool *stop; /* then a copy ends with ECANCELED, outcome busy */
 	/* What the cloner has learned; zero where it has not. */
 	bool no_range_copy; /* these two file systems have no copy_file_range() */
+	bool no_nameless;   /* the target has no O_TMPFILE, or does not link such files */
 	bool no_projects;   /* by dr_clone_begin() */
 	bool is_bare;       /* by dr_clone_enter(): that directory hands down nothing */
 	int bare_fd;

@@ -129,12 +129,34 @@ int dr_clone_create(const struct dr_cloner *cloner, const struct dr_clone_temp *
 	return r;
 }
 
+int dr_clone_create_nameless(
+	struct dr_cloner *cloner, const struct dr_clone_temp *temp, uint32_t mode)
+{
+	int fd = openat(temp->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 0777);
+
+	if (fd >= 0) {
+		return fd;
+	}
+	/* EISDIR: a file system or a kernel that does not know the flag. */
+	cloner->no_nameless = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL ||
+			      errno == ENOENT || errno == EPERM;
+	return -errno;
+}
+
 int dr_clone_dress(const struct dr_cloner *cloner, const struct dr_clone_temp *temp, int fd,
 	const struct dr_meta *want)
 {
 	enum dr_meta_part part = 0;
-	unsigned bare = cloner->is_bare && cloner->bare_fd == temp->dir_fd ? DR_META_BARE : 0;
-	int r = dr_meta_apply(temp->dir_fd, temp->name, fd, want, NULL, DR_CLONE_NEW | bare, &part);
+	bool is_bare = dr_clone_is_bare(cloner, temp->dir_fd);
+	/* All that it has, in a directory that hands down nothing. No time is like these. */
+	const struct dr_meta have = { .mode = temp->mode,
+		.uid = temp->uid,
+		.gid = temp->gid,
+		.dev = temp->dev,
+		.ino = temp->ino,
+		.mtime = { .tv_nsec = -1 } };
+	int r = dr_meta_apply(
+		temp->dir_fd, temp->name, fd, want, is_bare ? &have : NULL, DR_CLONE_NEW, &part);
 
 	return dr_clone_attrs_error(temp->dir_fd, r, part);
 }
@@ -160,9 +182,8 @@ static int mend_project(
 {
 	struct dr_meta have dr_cleanup(dr_meta_fini) = { 0 };
 	enum dr_meta_part part = 0;
-	bool is_bare = cloner->is_bare && cloner->bare_fd == to_fd;
-
-	if (cloner->to->kind != DR_FS_LUSTRE || !want->has_project || is_bare) {
+	if (cloner->to->kind != DR_FS_LUSTRE || !want->has_project ||
+		dr_clone_is_bare(cloner, to_fd)) {
 		return 0;
 	}
 	int r = dr_meta_read(to_fd, name, -1, &have);

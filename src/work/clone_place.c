@@ -15,7 +15,7 @@
 void dr_clone_temp_init(struct dr_clone_temp *temp, const struct dr_cloner *cloner, int to_fd,
 	uint64_t ino, uint64_t delivery)
 {
-	*temp = (struct dr_clone_temp){ .dir_fd = to_fd };
+	*temp = (struct dr_clone_temp){ .dir_fd = to_fd, .fd = -EBADF };
 	(void)snprintf(temp->name, sizeof(temp->name), PREFIX "%.16s-%" PRIu64 ".%" PRIu64,
 		cloner->word, ino, delivery);
 }
@@ -32,7 +32,7 @@ void dr_clone_temp_init_parts(struct dr_clone_temp *temp, const struct dr_cloner
 	 * Parts of different versions must not meet in one file: holes of the newer would show the data of the older, and a late worker write over what was copied
 	 * after it.
 	 */
-	*temp = (struct dr_clone_temp){ .dir_fd = to_fd };
+	*temp = (struct dr_clone_temp){ .dir_fd = to_fd, .fd = -EBADF };
 	(void)snprintf(temp->name, sizeof(temp->name), PREFIX "%.16s-%" PRIu64 ".0-%016" PRIx64,
 		cloner->word, stamp->ino, version);
 }
@@ -84,6 +84,9 @@ int dr_clone_temp_made(struct dr_clone_temp *temp, int fd)
 	}
 	temp->dev = st.st_dev;
 	temp->ino = st.st_ino;
+	temp->mode = st.st_mode;
+	temp->uid = st.st_uid;
+	temp->gid = st.st_gid;
 	return 0;
 }
 
@@ -98,9 +101,11 @@ static int is_there(const struct dr_clone_temp *temp)
 	return st.st_ino == temp->ino && st.st_dev == temp->dev;
 }
 
-void dr_clone_temp_drop(const struct dr_clone_temp *temp)
+void dr_clone_temp_drop(struct dr_clone_temp *temp)
 {
-	if (temp->ino && is_there(temp) == 1) {
+	if (temp->fd >= 0) {
+		dr_fd_closep(&temp->fd);
+	} else if (temp->ino && is_there(temp) == 1) {
 		(void)unlinkat(temp->dir_fd, temp->name, 0);
 	}
 }
@@ -171,6 +176,28 @@ int dr_clone_place(const struct dr_clone_temp *temp, const char *name)
 		return r;
 	}
 	return -EPERM;
+}
+
+int dr_clone_place_nameless(
+	struct dr_cloner *cloner, const struct dr_clone_temp *temp, const char *name)
+{
+	if (linkat(temp->fd, "", temp->dir_fd, name, AT_EMPTY_PATH) == 0) {
+		return 0;
+	}
+	if (errno == ENOENT) {
+		/* That way is root's. */
+		char path[32];
+
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", temp->fd);
+		if (linkat(AT_FDCWD, path, temp->dir_fd, name, AT_SYMLINK_FOLLOW) == 0) {
+			return 0;
+		}
+	}
+	int error = errno;
+
+	cloner->no_nameless = error == ENOENT || error == EPERM || error == EXDEV ||
+			      error == EINVAL || error == EOPNOTSUPP || error == ENOSYS;
+	return error == EEXIST ? -ESTALE : -error;
 }
 
 void dr_clone_sweep(const struct dr_cloner *cloner, int to_fd, uint64_t ino, uint64_t delivery)

@@ -18,7 +18,9 @@
 struct dr_clone_temp {
 	int dir_fd; /* lent */
 	char name[DR_CLONE_NAME_SIZE];
-	uint64_t dev, ino; /* of what was made under it; ino 0: nothing yet */
+	uint64_t dev, ino;       /* of what was made under it; ino 0: nothing yet */
+	uint32_t mode, uid, gid; /* that it was made with */
+	int fd; /* of a file that has no name at all yet, and goes when this is closed; else -EBADF */
 };
 
 void dr_clone_temp_init(struct dr_clone_temp *temp, const struct dr_cloner *cloner, int to_fd,
@@ -28,13 +30,19 @@ void dr_clone_temp_init_parts(struct dr_clone_temp *temp, const struct dr_cloner
 	const struct dr_clone_stamp *stamp);
 /* Notes the inode of what was made: that of fd, or of the name when fd is -1. */
 dr_nodiscard int dr_clone_temp_made(struct dr_clone_temp *temp, int fd);
-/* Removes it, when the name still is what was made. */
-void dr_clone_temp_drop(const struct dr_clone_temp *temp);
+/* Removes it, when the name still is what was made. A file without a name is closed. */
+void dr_clone_temp_drop(struct dr_clone_temp *temp);
 /*
  * Renames it to the name; what has that name is replaced: a directory when it is empty.
  * @error ESTALE the temporary name is gone, or leads to another inode: a newer worker has the job; EISDIR a directory that is not empty; others of renameat
  */
 dr_nodiscard int dr_clone_place(const struct dr_clone_temp *temp, const char *name);
+/*
+ * Gives a file without a name its name, which nobody must have: nothing is replaced, so that a late worker cannot take the place of what a newer one made.
+ * @error ESTALE somebody has it by now; others of linkat, of which those that say that it cannot be done here set cloner->no_nameless
+ */
+dr_nodiscard int dr_clone_place_nameless(
+	struct dr_cloner *cloner, const struct dr_clone_temp *temp, const char *name);
 /* Removes what workers with smaller deliveries left, without reading the directory. */
 void dr_clone_sweep(const struct dr_cloner *cloner, int to_fd, uint64_t ino, uint64_t delivery);
 /* Takes the immutable and append-only flags off. @error EPERM there are none */
@@ -54,6 +62,12 @@ dr_nodiscard int dr_clone_same_data(
 static inline bool dr_clone_is_sparse(uint64_t size, uint64_t blocks)
 {
 	return blocks < (size + 511) / 512;
+}
+
+/* Whether what is made in the directory begins with nothing of its parent's, as far as that was asked. */
+static inline bool dr_clone_is_bare(const struct dr_cloner *cloner, int to_fd)
+{
+	return cloner->is_bare && cloner->bare_fd == to_fd;
 }
 
 /* ---- clone.c ---- */
@@ -78,7 +92,14 @@ int dr_clone_attrs_error(int to_fd, int error, enum dr_meta_part part);
  */
 dr_nodiscard int dr_clone_create(const struct dr_cloner *cloner, const struct dr_clone_temp *temp,
 	int from, uint64_t size, bool is_shared);
-/* Everything but flags, of a new file that is open. */
+/*
+ * Makes a file without a name, which leaves nothing behind when its worker dies, and costs half of a rename. For what the target does not have, in a directory that hands down nothing.
+ * @param mode its permissions, which nobody can use yet
+ * @return the descriptor @error those of openat, of which those that say that it cannot be done here set cloner->no_nameless
+ */
+dr_nodiscard int dr_clone_create_nameless(
+	struct dr_cloner *cloner, const struct dr_clone_temp *temp, uint32_t mode);
+/* Everything but flags, of what dr_clone_temp_made() was told. */
 dr_nodiscard int dr_clone_dress(const struct dr_cloner *cloner, const struct dr_clone_temp *temp,
 	int fd, const struct dr_meta *want);
 /* Flags, of a file that has its name. */

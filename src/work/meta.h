@@ -35,8 +35,6 @@ enum dr_meta_part {
 	DR_META_PROJECT = 8,
 	DR_META_FLAGS = 16,
 	DR_META_TIMES = 32, /* atime is carried, never compared */
-	/* No part, but said to dr_meta_apply() of a new entry: its directory hands down no default ACL and no project, so it need not be looked at. */
-	DR_META_BARE = 64,
 };
 #define DR_META_ALL                                                                                \
 	(DR_META_OWNER | DR_META_MODE | DR_META_XATTRS | DR_META_PROJECT | DR_META_FLAGS |         \
@@ -67,7 +65,7 @@ unsigned dr_meta_compare(const struct dr_meta *a, const struct dr_meta *b, uint3
 /*
  * Gives dir_fd/name (or dir_fd itself; or fd) these parts, in the order that keeps them: owner, mode (which a change of owner strips of setuid), attributes and ACLs, project, times, flags.
  * `have` is what it has now, so that only what differs is set and what is too much is removed; NULL: a new one, which is read for what its directory
- * gave it (unless parts says DR_META_BARE: then owner, mode and times are set, the rest where the source has it).
+ * gave it.
  * A part that is not asked for is left as it is, also the setuid bits and capabilities that a change of owner takes.
  * Immutable and append-only are taken off first where something must change.
  * @param ret_part which part failed

@@ -306,7 +306,7 @@ int dr_meta_apply(int dir_fd, const char *name, int fd, const struct dr_meta *wa
 	} else if (fd < 0) {
 		r = open_entry(&entry, dir_fd, name);
 	}
-	if (r == 0 && !have && !(parts & DR_META_BARE)) {
+	if (r == 0 && !have) {
 		/* A default ACL and a project come from its directory. */
 		r = dr_meta_read(dir_fd, name, fd, &now);
 		entry.have = &now;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "work/clone_priv.h"
+
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -27,6 +29,75 @@ START_TEST(clone__copies_files_of_every_size)
 	}
 	ck_assert_int_eq(trees_count(t.to), 1);
 	free(bytes);
+}
+END_TEST
+
+/* In a directory that hands down nothing a new file has no name until it is whole. */
+START_TEST(clone__makes_new_files_without_a_temporary_name)
+{
+	struct trees t dr_cleanup(trees_fini);
+	static const mode_t modes[] = { 0, 0444, 0640, 0777, 04755, 02711 };
+	const struct timespec epoch[2] = { { 0, 0 }, { 0, 0 } };
+	char name[16];
+
+	trees_init(&t);
+	ck_assert_int_eq(dr_clone_enter(&t.cloner, t.to), 0);
+	ck_assert(t.cloner.is_bare);
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		(void)snprintf(name, sizeof(name), "f%u", i);
+		trees_text(t.from, name, "some text");
+		ck_assert_int_eq(fchownat(t.from, name, i % 2, i % 3, 0), 0);
+		ck_assert_int_eq(fchmodat(t.from, name, modes[i], 0), 0);
+		ck_assert_int_eq(utimensat(t.from, name, epoch, 0), 0);
+		trees_cloned(&t, name);
+		trees_holds(t.to, name, "some text", 9);
+		trees_unneeded(&t, name);
+	}
+	ck_assert_int_eq(trees_count(t.to), 6);
+	ck_assert(!t.cloner.no_nameless);
+	/* A new version of one that is there is renamed over it, as ever. */
+	trees_text(t.from, "f2", "other text");
+	trees_cloned(&t, "f2");
+	trees_holds(t.to, "f2", "other text", 10);
+	ck_assert_int_eq(trees_count(t.to), 6);
+}
+END_TEST
+
+START_TEST(clone__takes_nobodys_name_for_a_nameless_file)
+{
+	struct trees t dr_cleanup(trees_fini);
+	struct dr_clone_temp temp;
+
+	trees_init(&t);
+	trees_text(t.to, "newer", "newer work");
+	dr_clone_temp_init(&temp, &t.cloner, t.to, 7, 1);
+	temp.fd = dr_clone_create_nameless(&t.cloner, &temp, 0600);
+	ck_assert_int_ge(temp.fd, 0);
+	ck_assert_int_eq(dr_clone_place_nameless(&t.cloner, &temp, "newer"), -ESTALE);
+	trees_holds(t.to, "newer", "newer work", 10);
+	ck_assert(!t.cloner.no_nameless);
+	ck_assert_int_eq(dr_clone_place_nameless(&t.cloner, &temp, "free"), 0);
+	ck_assert_int_eq(dr_clone_place_nameless(&t.cloner, &temp, "dir/free"), -ENOENT);
+	ck_assert(t.cloner.no_nameless);
+	dr_clone_temp_drop(&temp);
+	ck_assert_int_eq(temp.fd, -EBADF);
+	ck_assert_int_eq(trees_count(t.to), 2);
+}
+END_TEST
+
+/* A file system without such files, or one that does not link them: what is made is the same. */
+START_TEST(clone__does_without_nameless_files)
+{
+	struct trees t dr_cleanup(trees_fini);
+
+	trees_init(&t);
+	ck_assert_int_eq(dr_clone_enter(&t.cloner, t.to), 0);
+	t.cloner.no_nameless = true;
+	trees_text(t.from, "f", "some text");
+	ck_assert_int_eq(fchownat(t.from, "f", 5, 6, 0), 0);
+	trees_cloned(&t, "f");
+	trees_unneeded(&t, "f");
+	ck_assert_int_eq(trees_count(t.to), 1);
 }
 END_TEST
 
@@ -445,11 +516,13 @@ START_TEST(clone__touches_nothing_in_a_dry_run)
 }
 END_TEST
 
-DR_UNIT_MAIN("clone_entry", clone__copies_files_of_every_size, clone__makes_every_other_type,
-	clone__sees_other_targets_and_numbers, clone__keeps_setuid_and_sticky_bits,
-	clone__carries_nanoseconds_and_atime, clone__carries_attributes_and_acls,
-	clone__keeps_sparse_files_sparse, clone__leaves_what_is_the_same_untouched,
-	clone__compares_times_at_the_coarser_resolution,
+DR_UNIT_MAIN("clone_entry", clone__copies_files_of_every_size,
+	clone__makes_new_files_without_a_temporary_name,
+	clone__takes_nobodys_name_for_a_nameless_file, clone__does_without_nameless_files,
+	clone__makes_every_other_type, clone__sees_other_targets_and_numbers,
+	clone__keeps_setuid_and_sticky_bits, clone__carries_nanoseconds_and_atime,
+	clone__carries_attributes_and_acls, clone__keeps_sparse_files_sparse,
+	clone__leaves_what_is_the_same_untouched, clone__compares_times_at_the_coarser_resolution,
 	clone__corrects_attributes_without_the_data, clone__finds_other_content_by_checksum_only,
 	clone__replaces_other_types, clone__takes_any_name, clone__separates_a_file_of_one_name,
 	clone__carries_immutable_flags_and_replaces_immutable_files, clone__says_gone,
