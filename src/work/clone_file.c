@@ -139,7 +139,7 @@ int dr_clone_create_nameless(
 	}
 	/* EISDIR: a file system or a kernel that does not know the flag. */
 	cloner->no_nameless = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL ||
-			      errno == ENOENT || errno == EPERM;
+			      errno == ENOENT || errno == EPERM || errno == EACCES;
 	return -errno;
 }
 

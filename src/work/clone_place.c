@@ -195,8 +195,9 @@ int dr_clone_place_nameless(
 	}
 	int error = errno;
 
-	cloner->no_nameless = error == ENOENT || error == EPERM || error == EXDEV ||
-			      error == EINVAL || error == EOPNOTSUPP || error == ENOSYS;
+	cloner->no_nameless = error == ENOENT || error == EPERM || error == EACCES ||
+			      error == EXDEV || error == EINVAL || error == EOPNOTSUPP ||
+			      error == ENOSYS;
 	return error == EEXIST ? -ESTALE : -error;
 }
 
